@@ -1,0 +1,118 @@
+"""From configuration to objects: the one place that instantiates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ecg_lightning.data.budget import LabelBudget
+from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.errors import UserError
+from ecg_lightning.evaluation.cell import EvaluationProtocol
+from ecg_lightning.objectives.base import Objective, OptimizerFactory
+from ecg_lightning.signal import SignalSpec
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, everything resolved."""
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def build_data(config: DictConfig, spec: SignalSpec | None = None) -> ECGDataModule:
+    """The data set, rendered to `spec` or to its own default."""
+    spec = spec or _make(config.spec)
+    rest = OmegaConf.create({key: value for key, value in plain(config).items() if key != "spec"})
+    module: ECGDataModule = _make(rest, spec=spec)
+    return module
+
+
+def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:
+    """An encoder with fresh weights for signals of `spec`."""
+    encoder: Encoder = _make(config, spec=spec)
+    return encoder
+
+
+def build_optimizer(config: DictConfig) -> OptimizerFactory:
+    """What makes an optimiser from parameter groups."""
+    factory: OptimizerFactory = _make(config)
+    _make(config, params=[nn.Parameter(torch.zeros(1))])  # a wrong number is told now, not after the data are prepared
+    return factory
+
+
+def build_objective(config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory) -> Objective:
+    """The objective around an encoder."""
+    objective: Objective = _make(config, encoder=encoder, optimizer=optimizer)
+    return objective
+
+
+def build_budget(config: DictConfig) -> LabelBudget:
+    """The label budget."""
+    budget: LabelBudget = _make(config)
+    return budget
+
+
+def build_protocol(config: DictConfig) -> EvaluationProtocol:
+    """The evaluation protocol."""
+    protocol: EvaluationProtocol = _make(config)
+    return protocol
+
+
+def build_loggers(config: DictConfig, run_dir: Path, run_config: dict[str, Any]) -> list[Logger]:
+    """Every logger of the group, writing below the run directory, where a W&B run keeps its id to be continued by."""
+    loggers = []
+    for key, entry in config.items():
+        extra: dict[str, Any] = {"save_dir": str(run_dir)}
+        if key == "wandb":
+            extra |= {"id": _wandb_id(run_dir), "resume": "allow", "config": run_config}
+        loggers.append(_make(entry, **extra))
+    return loggers
+
+
+def build_trainer(
+    config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger], batches: int
+) -> Trainer:
+    """The Trainer; `batches` a epoch, so that short epochs are logged too."""
+    every = max(1, min(config.log_every_n_steps, math.floor(batches)))
+    trainer: Trainer = _make(
+        config,
+        default_root_dir=run_dir,
+        callbacks=list(callbacks),
+        logger=list(loggers),
+        log_every_n_steps=every,
+        enable_model_summary=False,
+    )
+    return trainer
+
+
+def _wandb_id(run_dir: Path) -> str:
+    path = run_dir / "wandb_id"
+    if not path.exists():
+        path.write_text(uuid4().hex[:8])
+    return path.read_text().strip()
+
+
+def _make(config: Any, /, **extra: Any) -> Any:
+    """Instantiate, with further arguments that are no configuration; what does not fit is the user's to mend."""
+    try:
+        made = instantiate(config, **({"_partial_": True} if extra else {}), _convert_="all")
+        return made(**extra) if extra else made
+    except (InstantiationException, MisconfigurationException, ArithmeticError, TypeError, ValueError) as error:
+        fault = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if isinstance(fault, UserError):
+            raise fault from None
+        raise UserError(f"the configuration of {config.get('_target_')} does not fit: {fault}") from error

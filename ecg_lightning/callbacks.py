@@ -1,0 +1,133 @@
+"""What happens around training: the plain-words verdict, the early stop, pictures of reconstructions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.loggers import WandbLogger
+
+from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.windows import Batch, Draw, UnlabelledWindows, to_signal
+from ecg_lightning.objectives.base import Objective
+from ecg_lightning.objectives.mae import MAE
+from ecg_lightning.reporting.ecg_paper import draw_reconstruction
+from ecg_lightning.signal import TYPICAL_SPREAD_MV
+
+log = logging.getLogger(__name__)
+
+
+class Verdicts(Callback):
+    """Warns in plain words of a run that goes nowhere, and lays the figures of its validation into each checkpoint."""
+
+    WARN_AFTER = 5
+    """Epochs; by then every objective here has left its trivial solution when it ever will."""
+
+    METRICS = "validation_metrics"
+    """Their key in a checkpoint."""
+
+    def __init__(self) -> None:
+        self.judged = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge once, at the first validation after `WARN_AFTER` epochs."""
+        if trainer.sanity_checking or trainer.current_epoch + 1 < self.WARN_AFTER or self.judged:
+            return
+        self.judged = True
+        verdict = cast(Objective, pl_module).verdict(_validation_metrics(trainer))
+        if not verdict.learned and trainer.is_global_zero:
+            log.warning(f"After {trainer.current_epoch + 1} epochs: {verdict.sentence}")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """The last validation's figures, by name."""
+        checkpoint[self.METRICS] = _validation_metrics(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A continued run is not warned again."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.judged = state_dict["judged"]
+
+
+def _validation_metrics(trainer: Trainer) -> dict[str, float]:
+    return {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+
+
+class EarlyStop(EarlyStopping):
+    """Ends a run whose val/loss no longer falls; a run continued after its end ends at once.
+
+    Args:
+        patience: validations without a lower val/loss.
+    """
+
+    def __init__(self, patience: int) -> None:
+        # At the end of validation, before the checkpoint is written, so that the checkpoint counts this validation too.
+        super().__init__("val/loss", patience=patience, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A stop is no part of Lightning's own state."""
+        trainer.should_stop = self.stopping_reason is not EarlyStoppingReason.NOT_STOPPED
+
+
+DRAWN = {"none": (1.0, "mV"), "scale": (TYPICAL_SPREAD_MV, "mV"), "zscore": (1.0, "SD")}
+"""Factor and unit that bring standardised samples onto paper."""
+
+
+class ReconstructionPicture(Callback):
+    """Draws a validation window on ECG paper, as it was, as the autoencoder saw it and as it guessed the rest.
+
+    Args:
+        folder: where `reconstruction.png` goes.
+        every: epochs between two pictures; one more is drawn at the end.
+    """
+
+    def __init__(self, folder: Path, every: int = 10) -> None:
+        self.folder, self.every = folder, every
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A picture now and then."""
+        if not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every == 0:
+            self._draw(trainer, pl_module, trainer.current_epoch + 1)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The picture at the end."""
+        self._draw(trainer, pl_module, trainer.current_epoch)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
+        if not isinstance(pl_module, MAE) or not trainer.is_global_zero:
+            return
+        data: ECGDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        batch = _one_window(data, pl_module)
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(0)
+            result = pl_module.reconstruct(batch.x)
+        scale, unit = DRAWN[data.spec.standardise]
+        path = draw_reconstruction(
+            scale * result.signal[0].float().cpu().numpy(),
+            scale * result.guess[0].float().cpu().numpy(),
+            result.masked[0].cpu().numpy(),
+            data.spec.fs,
+            data.spec.leads,
+            self.folder / "reconstruction.png",
+            title=f"{data.name}: masked autoencoder after {epochs} epochs",
+            unit=unit,
+        )
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("reconstruction", [str(path)])
+
+
+def _one_window(data: ECGDataModule, module: MAE) -> Batch:
+    """The window in the middle of the validation recordings, on the module's device."""
+    dataset = cast(UnlabelledWindows, data.val_dataloader().dataset)
+    raw = dataset[Draw(np.array([len(dataset) // 2]), np.array([0.5]))]
+    return to_signal(raw.to(module.device), data.spec)

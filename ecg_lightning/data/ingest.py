@@ -1,0 +1,302 @@
+"""Building a store: once, by worker processes, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any, Literal, NamedTuple
+
+import h5py
+import numpy as np
+from filelock import FileLock
+from joblib import cpu_count
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
+from ecg_lightning.data.store import MICROVOLT, STORE_VERSION, Store
+from ecg_lightning.errors import UserError
+from ecg_lightning.signal import SignalSpec, lead_sources, resample, select_leads
+
+OnBadRecord = Literal["raise", "skip"]
+
+CHUNK_SAMPLES = 2_000_000
+"""Source samples (all leads) that a worker is given at once: large beside the cost of a message, small in memory."""
+
+SMALL_SAMPLES = 20_000_000
+"""Below this a data set is read in less time than a worker process takes to start."""
+
+
+class Placed(NamedTuple):
+    """A recording and the place of its rendering in the store."""
+
+    file: RecordFile
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a worker tells of one recording: its row of the store's tables, or the fault."""
+
+    record_id: str
+    patient: str
+    fold: int
+    start: int
+    length: int
+    fs_source: float = 0.0
+    digest: str = ""
+    annotation: str = "{}"
+    substituted: tuple[str, ...] = ()
+    fault: str | None = None
+
+
+def prepare(
+    name: str, files: Sequence[RecordFile], spec: SignalSpec, cache_dir: Path, on_bad_record: OnBadRecord = "raise"
+) -> Store:
+    """Open the store of these recordings at this rate and these leads, building it where it is not there yet.
+
+    Safe against other processes that want the same store, which wait, and against being killed, which leaves no store.
+
+    Args:
+        name: of the data set; the beginning of the file's name.
+        files: the recordings.
+        spec: rate, leads and the rule for missing leads; its length and standardisation do not matter here.
+        cache_dir: folder of the stores.
+        on_bad_record: `raise` stops at the first recording that cannot be trusted; `skip` leaves those out, and the
+            store says which and why.
+
+    Raises:
+        UserError: a recording is bad, no recording is good, or the disk has no room.
+    """
+    if not files:
+        raise UserError(f"data set {name!r}: no recordings found")
+    identity = _identity(files, spec)
+    path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{identity}.h5"
+    if not path.exists():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _build(name, files, spec, path, on_bad_record)
+    store = Store.open(path)
+    if store.skipped and on_bad_record == "raise":
+        record, fault = next(iter(store.skipped.items()))
+        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){_REMEDY}")
+    return store
+
+
+_REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
+
+
+def _identity(files: Sequence[RecordFile], spec: SignalSpec) -> str:
+    """Hash of all that decides the store's content, without reading a signal."""
+    state = blake2b(digest_size=6)
+    state.update(repr((STORE_VERSION, spec.fs, spec.leads, spec.missing)).encode())
+    for file in files:
+        state.update(repr((file.record_id, file.patient, file.fold, file.annotation)).encode())
+        for path in file.paths():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # The layout pass names the missing file.
+            state.update(repr((path.name, stat.st_size, stat.st_mtime_ns)).encode())
+    return state.hexdigest()
+
+
+def _build(name: str, files: Sequence[RecordFile], spec: SignalSpec, path: Path, on_bad: OnBadRecord) -> None:
+    placed, faults = _place(files, spec, on_bad)
+    for stale in path.parent.glob(f".{path.stem}.*.partial"):
+        stale.unlink(missing_ok=True)
+    partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
+    try:
+        rows = sum(item.length for item in placed)
+        offset = _allocate(partial, rows, len(spec.leads))
+        rendered = []
+        with tqdm(total=len(placed), desc=f"preparing {name}", unit=" records") as bar:
+            for item in _render_all(placed, partial, offset, rows, spec):
+                if item.fault and on_bad == "raise":
+                    raise BadRecord(item.fault + _REMEDY)
+                rendered.append(item)
+                bar.update()
+        good = [item for item in rendered if not item.fault]
+        faults |= {item.record_id: item.fault for item in rendered if item.fault}
+        if not good:
+            raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
+        if faults:
+            tqdm.write(f"{name}: left out {len(faults)} bad of {len(files)} recordings: {_list(faults)}")
+        _write_tables(partial, good, spec, faults)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -> tuple[list[Placed], dict[str, str]]:
+    """Read the headers alone: every missing or truncated file is known before long work starts."""
+    placed: list[Placed] = []
+    faults: dict[str, str] = {}
+    position = 0
+    for file in files:
+        try:
+            layout = file.layout()
+        except BadRecord as error:
+            if on_bad == "raise":
+                raise BadRecord(f"{error}{_REMEDY}") from error
+            faults[file.record_id] = str(error)
+            continue
+        length = rendered_length(layout, spec)
+        placed.append(Placed(file, position, length))
+        position += length
+    if not placed:
+        raise UserError(f"every recording is bad, the first: {next(iter(faults.values()))}")
+    return placed, faults
+
+
+def rendered_length(layout: Layout, spec: SignalSpec) -> int:
+    """Samples of a recording at the spec's rate; the length that `resample` returns."""
+    from fractions import Fraction
+
+    ratio = Fraction(spec.fs / layout.fs).limit_denominator(1000)
+    return -(-layout.samples * ratio.numerator // ratio.denominator)
+
+
+def _allocate(path: Path, rows: int, leads: int) -> int:
+    """Create the file with room for the signals, on the disk and not only in its size; returns their offset."""
+    with h5py.File(path, "w") as file:
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((rows, leads))
+        offset: int = h5py.h5d.create(file.id, b"signals", h5py.h5t.STD_I16LE, space, dcpl=plan).get_offset()
+    try:
+        with path.open("r+b") as handle:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(handle.fileno(), 0, offset + 2 * rows * leads)
+    except OSError as error:
+        need = 2 * rows * leads / 1e9
+        raise UserError(
+            f"{path.parent}: no room for {need:.1f} GB ({error.strerror}); free some or set cache_dir"
+        ) from None
+    return offset
+
+
+def _render_all(placed: Sequence[Placed], path: Path, offset: int, rows: int, spec: SignalSpec) -> Iterator[Rendered]:
+    chunks = list(_chunks(placed, len(spec.leads)))
+    workers = min(cpu_count(), len(chunks))
+    if workers < 2 or rows * len(spec.leads) < SMALL_SAMPLES:
+        for chunk in chunks:
+            yield from _render_chunk(chunk, path, offset, rows, spec)
+        return
+    # Spawned, not forked: a fork of a process that runs torch's threads can hang.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_with_parent)
+    try:
+        for future in [pool.submit(_render_chunk, chunk, path, offset, rows, spec) for chunk in chunks]:
+            yield from future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """A pool's worker waits for work for ever when its parent is killed; this one leaves."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
+def _chunks(placed: Sequence[Placed], leads: int) -> Iterator[list[Placed]]:
+    chunk: list[Placed] = []
+    samples = 0
+    for item in placed:
+        chunk.append(item)
+        samples += item.length * leads
+        if samples >= CHUNK_SAMPLES:
+            yield chunk
+            chunk, samples = [], 0
+    if chunk:
+        yield chunk
+
+
+def _render_chunk(chunk: Sequence[Placed], path: Path, offset: int, rows: int, spec: SignalSpec) -> list[Rendered]:
+    signals = np.memmap(path, np.int16, "r+", offset, (rows, len(spec.leads)))
+    return [_render_one(item, signals, spec) for item in chunk]
+
+
+def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> Rendered:
+    place: dict[str, Any] = {
+        "record_id": item.file.record_id,
+        "patient": item.file.patient,
+        "fold": -1 if item.file.fold is None else item.file.fold,
+        "start": item.start,
+        "length": item.length,
+    }
+    try:
+        record = item.file.read()
+        microvolts = _to_microvolts(record, item.file.record_id, spec)
+    except BadRecord as error:
+        return Rendered(**place, fault=str(error))
+    signals[item.start : item.start + item.length] = microvolts
+    sources = lead_sources(record.leads, spec.leads, spec.missing)
+    return Rendered(
+        **place,
+        fs_source=record.fs,
+        digest=blake2b(microvolts.tobytes(), digest_size=8).hexdigest(),
+        annotation=json.dumps(dict(record.annotation)),
+        substituted=tuple(f"{want} <- {source}" for want, source in sources.items() if want != source),
+    )
+
+
+def _to_microvolts(record: Record, record_id: str, spec: SignalSpec) -> NDArray[np.int16]:
+    """Render one recording, (T, L) int16.
+
+    Raises:
+        BadRecord: a lead is flat, holds invalid samples or exceeds what a body can give.
+    """
+    try:
+        selected = select_leads(record.signal, record.leads, spec.leads, spec.missing)
+        sources = lead_sources(record.leads, spec.leads, spec.missing).values()
+    except UserError as error:
+        raise BadRecord(f"recording {record_id}: {error}") from error
+    invalid = np.count_nonzero(~np.isfinite(selected), axis=1)
+    flat = selected.min(axis=1) == selected.max(axis=1)
+    for lead, samples, still in zip(sources, invalid, flat, strict=True):
+        if samples:
+            raise BadRecord(f"recording {record_id}: lead {lead} holds {samples} invalid samples (NaN)")
+        if still and lead != "zero":
+            raise BadRecord(f"recording {record_id}: lead {lead} is flat over its whole length")
+    microvolts = np.rint(resample(selected, record.fs, spec.fs).T * MICROVOLT)
+    peak = float(np.abs(microvolts).max())
+    if peak > np.iinfo(np.int16).max:
+        raise BadRecord(f"recording {record_id}: reaches {peak / MICROVOLT:.0f} mV, so its gain or unit is wrong")
+    return np.ascontiguousarray(microvolts.astype(np.int16))
+
+
+def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: dict[str, str]) -> None:
+    substituted: dict[str, int] = {}
+    for item in rendered:
+        for pair in item.substituted:
+            substituted[pair] = substituted.get(pair, 0) + 1
+    with h5py.File(path, "r+") as file:
+        for key in ("record_id", "patient", "digest", "annotation"):
+            file.create_dataset(key, data=[getattr(item, key) for item in rendered], dtype=h5py.string_dtype())
+        for key, kind in (("start", "i8"), ("length", "i8"), ("fs_source", "f8"), ("fold", "i2")):
+            file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
+        file.attrs.update(version=STORE_VERSION, fs=spec.fs, leads=json.dumps(spec.leads),
+                          skipped=json.dumps(faults), substituted=json.dumps(substituted))  # fmt: skip
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _list(faults: dict[str, str], most: int = 5) -> str:
+    shown = "; ".join(f"{record} ({fault})" for record, fault in list(faults.items())[:most])
+    return shown if len(faults) <= most else f"{shown}; and {len(faults) - most} more (all in the store)"

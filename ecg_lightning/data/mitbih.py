@@ -1,0 +1,228 @@
+"""MIT-BIH Arrhythmia Database (Moody & Mark 2001): 48 half-hour two-lead recordings, every beat annotated.
+
+https://physionet.org/content/mitdb/1.0.0/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecg_lightning.data.locate import locate
+from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples
+from ecg_lightning.data.record import BadRecord, Record, RecordFile
+from ecg_lightning.data.store import Store
+from ecg_lightning.data.wfdb_files import WFDBFile
+from ecg_lightning.errors import UserError
+
+AAMI = {"N": "NLRejB", "S": "AaJSn", "V": "VEr", "F": "F", "Q": "/fQ?"}
+"""The beat symbols of each class of ANSI/AAMI EC57, as de Chazal et al. 2004 group them; other symbols are no beats."""
+
+DS1 = [
+    "101",
+    "106",
+    "108",
+    "109",
+    "112",
+    "114",
+    "115",
+    "116",
+    "118",
+    "119",
+    "122",
+    "124",
+    "201",
+    "203",
+    "205",
+    "207",
+    "208",
+    "209",
+    "215",
+    "220",
+    "223",
+    "230",
+]
+DS2 = [
+    "100",
+    "103",
+    "105",
+    "111",
+    "113",
+    "117",
+    "121",
+    "123",
+    "200",
+    "202",
+    "210",
+    "212",
+    "213",
+    "214",
+    "219",
+    "221",
+    "222",
+    "228",
+    "231",
+    "232",
+    "233",
+    "234",
+]
+"""The inter-patient division of de Chazal et al. 2004; the paced records 102, 104, 107 and 217 are in neither."""
+
+VALIDATION = ("116", "124", "205", "220", "223")
+"""Patients of DS1 kept for validation: all four common classes are among their beats and among those that remain."""
+
+SAME_SUBJECT = {"202": "201"}
+"""Record 202 was recorded from the same man as 201 (the database's own notes)."""
+
+BEAT_SECONDS = (-0.3, 0.45)
+"""What a beat's label is about: from before the P wave to after the T wave, around the annotated fiducial point."""
+
+TASKS = {
+    "aami": ("N", "S", "V", "F", "Q"),
+    "aami4": ("N", "S", "V", "F"),
+    "binary": ("normal", "abnormal"),
+}
+
+
+class MITBIHFile(WFDBFile):
+    """A recording with its beats (a `RecordFile`)."""
+
+    def paths(self) -> list[Path]:
+        """Header, signal and annotation file."""
+        return [*super().paths(), self.path.with_name(self.path.name + ".atr")]
+
+    def read(self) -> Record:
+        """The recording; its annotation lists sample and symbol of each beat."""
+        import wfdb
+
+        record = super().read()
+        try:
+            marks = wfdb.rdann(str(self.path), "atr")
+            whole = Path(f"{self.path}.atr").read_bytes().endswith(b"\0\0")  # The format's end mark.
+        except Exception as error:  # wfdb raises whatever its parsing ran into
+            raise BadRecord(f"{self.path}.atr: the annotations cannot be read ({error}); fetch it again") from error
+        if not whole:
+            raise BadRecord(f"{self.path}.atr is truncated: it has no end mark; fetch it again")
+        symbol = np.array(marks.symbol, dtype="U1")
+        beat = np.isin(symbol, list("".join(AAMI.values())))
+        annotation = {"sample": marks.sample[beat].tolist(), "symbol": "".join(symbol[beat])}
+        return replace(record, annotation=annotation)
+
+
+class MITBIH(ECGDataModule):
+    """MIT-BIH as beats or as windows.
+
+    Args:
+        view: `beats` labels each annotated beat, given in the middle of a window of the spec's length; `windows` labels
+            consecutive windows of `window_seconds`.
+        task: `aami` (N S V F Q), `aami4` (without Q, which has 15 beats) or `binary` (N against all others). A window
+            may hold several classes: under `aami` it carries each (multi-label), under `binary` it is abnormal when
+            any of its beats is.
+        split: `inter_patient` (DS1 against DS2, the validation patients out of DS1; 201 is left out, since the
+            published division has the same man's 202 in DS2) or `intra_patient` (examples divided 8:1:1 at random).
+        window_seconds: length of the `windows`.
+        base: see `ECGDataModule`.
+    """
+
+    download = "fetch it with: python -m ecg_lightning.data.download mitdb"
+
+    def __init__(
+        self,
+        view: Literal["beats", "windows"] = "beats",
+        task: Literal["aami", "aami4", "binary"] = "aami",
+        split: Literal["inter_patient", "intra_patient"] = "inter_patient",
+        window_seconds: float = 10.0,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        for key, value, allowed in (
+            ("view", view, ("beats", "windows")),
+            ("task", task, tuple(TASKS)),
+            ("split", split, ("inter_patient", "intra_patient")),
+        ):
+            if value not in allowed:
+                raise UserError(f"data.{key}={value!r} is not one of {', '.join(allowed)}")
+        if not window_seconds > 0:
+            raise UserError(f"data.window_seconds={window_seconds} must be above 0")
+        self.view, self.task, self.split, self.window_seconds = view, task, split, window_seconds
+        self.classes = TASKS[task]
+        self.split_kind = split.replace("_", "-")
+
+    def records(self) -> Sequence[RecordFile]:
+        """Every record that is there."""
+        folder = locate(self.root, "[0-9]*.hea", ("mitdb",), self.download)
+        names = sorted(path.stem for path in folder.glob("[0-9]*.hea"))
+        return [MITBIHFile(folder / name, name, f"{self.name}/{SAME_SUBJECT.get(name, name)}") for name in names]
+
+    @property
+    def example_samples(self) -> int:
+        """See `ECGDataModule`."""
+        return self.spec.samples if self.view == "beats" else round(self.window_seconds * self.spec.fs)
+
+    def split_of_records(self, store: Store) -> NDArray[np.int8]:
+        """By patient; under `intra_patient` pretraining sees all recordings but the validation patients'."""
+        if self.split == "intra_patient":
+            return np.isin(store.record_id, VALIDATION).astype(np.int8)
+        group = dict.fromkeys(DS1, SPLITS.index("train")) | dict.fromkeys(VALIDATION, SPLITS.index("val"))
+        group |= dict.fromkeys(DS2, SPLITS.index("test")) | dict.fromkeys(SAME_SUBJECT.values(), LEFT_OUT)
+        return np.array([group.get(str(name), LEFT_OUT) for name in store.record_id], np.int8)
+
+    def examples(self, store: Store) -> Examples:
+        """Beats or windows with their classes."""
+        beats = self._beats(store)
+        examples = beats if self.view == "beats" else self._windows(store, beats)
+        return replace(examples, split=self._split(store, examples))
+
+    def _beats(self, store: Store) -> Examples:
+        number = {symbol: c for c, symbols in enumerate(AAMI.values()) for symbol in symbols}
+        row, centre, y, rr = [], [], [], []
+        for r, annotation in enumerate(store.annotations):
+            sample = np.array(annotation["sample"], np.float64)
+            row.append(np.full(len(sample), r))
+            centre.append(np.rint(sample * (store.fs / store.fs_source[r])).astype(np.int64))
+            y.append(np.array([number[symbol] for symbol in annotation["symbol"]], np.int64))
+            gap = np.diff(sample, prepend=np.nan, append=np.nan) / store.fs_source[r]
+            rr.append(np.stack([gap[:-1], gap[1:]], axis=1))
+        half = self.spec.samples // 2
+        begin, end = (round(half + seconds * store.fs) for seconds in BEAT_SECONDS)
+        span = np.clip([begin, end], 0, self.spec.samples)
+        beats = Examples(
+            np.concatenate(row),
+            np.concatenate(centre) - half,
+            np.concatenate(y),
+            np.zeros(sum(map(len, row)), np.int8),
+            np.tile(span, (sum(map(len, row)), 1)),
+            np.concatenate(rr),
+        )
+        if self.view == "windows" or self.task == "aami":
+            return beats
+        if self.task == "binary":
+            return replace(beats, y=(beats.y > 0).astype(np.int64))
+        return beats.take(beats.y < len(self.classes))
+
+    def _windows(self, store: Store, beats: Examples) -> Examples:
+        samples = self.example_samples
+        count = np.maximum(store.length // samples, 1)
+        first = np.cumsum(count) - count
+        row = np.repeat(np.arange(len(store)), count)
+        offset = (np.arange(count.sum()) - np.repeat(first, count)) * samples
+        nth = (beats.offset + self.spec.samples // 2) // samples
+        inside = nth < count[beats.row]  # Not so in the end of a recording, which is shorter than a window.
+        present = np.zeros((count.sum(), len(AAMI)), np.uint8)
+        present[(first[beats.row] + nth)[inside], beats.y[inside]] = 1
+        split = np.zeros(len(row), np.int8)
+        if self.task == "binary":
+            abnormal = np.asarray(present[:, 1:].any(axis=1))
+            return Examples(row, offset, abnormal.astype(np.int64), split)
+        return Examples(row, offset, present[:, : len(self.classes)], split)
+
+    def _split(self, store: Store, examples: Examples) -> NDArray[np.int8]:
+        if self.split == "inter_patient":
+            return self.split_of_records(store)[examples.row]
+        draw = np.random.default_rng(0).random(len(examples.row))
+        return np.digitize(draw, [0.8, 0.9]).astype(np.int8)

@@ -1,0 +1,205 @@
+"""Batches of windows: one fancy index into the store, standardised on the batch's device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ecg_lightning.data.store import MICROVOLT, Store
+from ecg_lightning.signal import SignalSpec, standardise
+
+
+class RawBatch(NamedTuple):
+    """What the loader hands over: small, to be moved to the device as it is.
+
+    Attributes:
+        microvolts: (B, T, L) int16, 0 outside the recording.
+        valid: (B, T) bool, the samples inside the recording.
+        which: (B,) int64, the number of each example.
+        y: (B,) int64 or (B, C) float32 labels, None for unlabelled windows.
+        span: (B, 2) int64, first and one-past-last sample that the label is about; None for the whole window.
+    """
+
+    microvolts: Tensor
+    valid: Tensor
+    which: Tensor
+    y: Tensor | None = None
+    span: Tensor | None = None
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> RawBatch:
+        """The same batch on another device; what the Trainer calls too."""
+        move = partial(torch.Tensor.to, device=device, non_blocking=non_blocking)
+        y, span = (None if part is None else move(part) for part in (self.y, self.span))
+        return RawBatch(move(self.microvolts), move(self.valid), move(self.which), y, span)
+
+
+class Batch(NamedTuple):
+    """What a model sees.
+
+    Attributes:
+        x: (B, L, T) float32, standardised as the spec says.
+        which: (B,) int64, the number of each example.
+        y: see `RawBatch`.
+        span: see `RawBatch`.
+    """
+
+    x: Tensor
+    which: Tensor
+    y: Tensor | None = None
+    span: Tensor | None = None
+
+
+def to_signal(batch: RawBatch, spec: SignalSpec) -> Batch:
+    """Microvolts to the encoder's units, on the device the batch is on."""
+    x_BLT = batch.microvolts.transpose(1, 2).to(torch.float32) / MICROVOLT
+    return Batch(standardise(x_BLT.contiguous(), spec.standardise, batch.valid), batch.which, batch.y, batch.span)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a store by recording and offset.
+
+    Attributes:
+        store: where they lie.
+        row: (N,) recording of each window.
+        offset: (N,) its first sample, counted from the recording's; may lie outside the recording.
+        samples: `T`.
+    """
+
+    store: Store
+    row: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    samples: int
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def gather(self, index: NDArray[np.int64], signals: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Fetch some of the windows.
+
+        Args:
+            index: (B,) which ones.
+            signals: (S, L) int16 the store's signals where they already lie on another device.
+
+        Returns:
+            (B, T, L) int16 microvolts, 0 outside the recording, and (B, T) bool, the samples inside it.
+        """
+        signals = torch.from_numpy(self.store.signals) if signals is None else signals
+        device = signals.device
+        row = self.row[index]
+        low = torch.from_numpy(self.store.start[row]).to(device)[:, None]
+        high = low + torch.from_numpy(self.store.length[row]).to(device)[:, None]
+        t_BT = (
+            low + torch.from_numpy(self.offset[index]).to(device)[:, None] + torch.arange(self.samples, device=device)
+        )
+        valid = (t_BT >= low) & (t_BT < high)
+        microvolts = signals[t_BT.clamp(min=low, max=high - 1)]
+        if not bool(valid.all()):
+            microvolts = microvolts.masked_fill(~valid[..., None], 0)
+        return microvolts, valid
+
+
+class UnlabelledWindows(Dataset[RawBatch]):
+    """Windows that tile recordings, each with some freedom to slide: the crops of pretraining.
+
+    A recording of n samples gives `max(1, n // T)` windows; window k starts somewhere in the k-th share of the
+    admissible starts, where exactly is the draw of the sampler, so that the epochs together see every sample.
+
+    Args:
+        store: the prepared recordings.
+        rows: (R,) those to use.
+        samples: `T`.
+        signals: the store's signals where they already lie on another device.
+    """
+
+    def __init__(self, store: Store, rows: NDArray[np.int64], samples: int, signals: Tensor | None = None) -> None:
+        tiles = np.maximum(store.length[rows] // samples, 1)
+        self.row = np.repeat(rows, tiles)
+        self.share = np.concatenate([(np.arange(n) / n) for n in tiles]) if len(tiles) else np.empty(0)
+        self.width = np.repeat(1 / tiles, tiles)
+        self.slack = np.maximum(store.length[self.row] - samples, 0)
+        self.store, self.samples, self.signals = store, samples, signals
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, draw: Draw) -> RawBatch:
+        """One batch."""
+        where = self.share[draw.which] + draw.slide * self.width[draw.which]
+        offset = np.minimum((where * (self.slack[draw.which] + 1)).astype(np.int64), self.slack[draw.which])
+        windows = Windows(self.store, self.row[draw.which], offset, self.samples)
+        return RawBatch(*windows.gather(np.arange(len(windows)), self.signals), torch.from_numpy(draw.which))
+
+
+class LabelledWindows(Dataset[RawBatch]):
+    """Fixed windows with their labels.
+
+    Args:
+        windows: where they lie.
+        y: (N,) int64 or (N, C) uint8, or None to serve the windows alone.
+        span: (N, 2) samples that the label is about, or None for the whole window.
+    """
+
+    def __init__(self, windows: Windows, y: NDArray[np.generic] | None, span: NDArray[np.int64] | None) -> None:
+        self.windows, self.y, self.span = windows, y, span
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, draw: Draw) -> RawBatch:
+        """One batch."""
+        y = None if self.y is None else torch.from_numpy(self.y[draw.which])
+        span = None if self.span is None else torch.from_numpy(self.span[draw.which])
+        y = y.float() if y is not None and y.ndim == 2 else y
+        return RawBatch(*self.windows.gather(draw.which), torch.from_numpy(draw.which), y, span)
+
+
+class Draw(NamedTuple):
+    """Which examples make a batch, and how far each window slides within its share, (B,) in [0, 1)."""
+
+    which: NDArray[np.int64]
+    slide: NDArray[np.float64]
+
+
+class Batches(Sampler[Draw]):
+    """Whole batches of indices; what epoch e draws depends on the seed and e alone, so that a resumed run repeats it.
+
+    Args:
+        n: number of examples.
+        batch_size: examples a batch; the last one is smaller, or dropped when training on more than one batch.
+        shuffle: a new order and new slides each epoch; else the natural order, each window in the middle of its share.
+        seed: of the order.
+        at_least: batches a shuffled epoch; few examples are gone through several times to make them.
+    """
+
+    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, at_least: int = 0) -> None:
+        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.passes = max(1, -(-at_least * batch_size // max(1, n))) if shuffle else 1
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        drawn = self.passes * self.n
+        whole = drawn // self.batch_size
+        return whole if self.shuffle and whole else -(-drawn // self.batch_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        order, slide = np.arange(self.n), np.full(self.n, 0.5)
+        if self.shuffle:
+            generator = np.random.default_rng((self.seed, self.epoch))
+            order = np.concatenate([generator.permutation(self.n) for _ in range(self.passes)])
+            slide = generator.random(len(order))
+        for batch in range(len(self)):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield Draw(order[part], slide[part])

@@ -1,0 +1,130 @@
+"""`encoder.pt`: an encoder with the signal it expects and what it was trained on, safe to load."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.errors import UserError
+from ecg_lightning.signal import SignalSpec
+
+FORMAT = "ecg_lightning.encoder/1"
+KEYS = frozenset({"format", "encoder", "weights", "spec", "training"})
+
+
+@dataclass(frozen=True)
+class EncoderCheckpoint:
+    """What `encoder.pt` holds.
+
+    Attributes:
+        encoder: the encoder with its trained weights, in evaluation mode.
+        config: its class (`_target_`) and arguments.
+        training: what made it: data set, fingerprint, patients, objective, commit, whether it learned.
+        digest: hash of configuration, spec and weights.
+    """
+
+    encoder: Encoder
+    config: Mapping[str, Any]
+    training: Mapping[str, Any]
+    digest: str
+
+    def fresh(self) -> Encoder:
+        """The same encoder with new random weights, drawn from torch's global generator."""
+        return _construct(self.config, self.encoder.spec)
+
+
+def save_encoder(path: Path, encoder: Encoder, config: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Write `encoder.pt`: plain containers and tensors, whole or not at all.
+
+    Args:
+        path: the file.
+        encoder: the trained encoder.
+        config: its class (`_target_`) and arguments but the spec, plain containers.
+        training: what made it, plain containers.
+    """
+    weights = {key: value.detach().cpu().clone() for key, value in encoder.state_dict().items()}
+    content = {"format": FORMAT, "encoder": dict(config), "weights": weights, "spec": encoder.spec.to_dict(),
+               "training": dict(training)}  # fmt: skip
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def read_checkpoint(path: str | Path) -> EncoderCheckpoint:
+    """Read `encoder.pt` without running any code from it.
+
+    Raises:
+        UserError: the file is missing, is not an encoder of this project, or its weights do not fit.
+    """
+    path = Path(path)
+    content = _load(path)
+    try:
+        encoder = _construct(content["encoder"], SignalSpec.from_dict(content["spec"]))
+        encoder.load_state_dict(content["weights"], strict=True)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        why = textwrap.shorten(str(error), 300)
+        raise UserError(f"checkpoint={path}: its encoder cannot be made: {why}; pass the encoder.pt of a run") from None
+    return EncoderCheckpoint(encoder.eval(), content["encoder"], content["training"], _digest(content))
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder of a run as a plain `nn.Module`, in evaluation mode.
+
+    Args:
+        path: `encoder.pt`.
+
+    Returns:
+        The encoder; `encoder.spec` says which signal it expects, `encoder(x)` gives (B, D) features and
+        `encoder.tokens(x)` gives (B, N, D) tokens for x (B, L, T) float32.
+
+    Raises:
+        UserError: see `read_checkpoint`.
+    """
+    return read_checkpoint(path).encoder
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(
+            f"checkpoint={path}: cannot be read ({error.strerror}); train.py writes encoder.pt in its run directory"
+        ) from None
+    except Exception:  # a foreign or broken file raises nearly anything
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != KEYS:
+        raise UserError(f"checkpoint={path}: no encoder.pt of this project, or broken; pass the encoder.pt of a run")
+    return content
+
+
+def _construct(config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
+    """Make the encoder; a file may name no class but this package's encoders."""
+    module, _, name = str(config.get("_target_", "")).rpartition(".")
+    found = None
+    if module.startswith(__package__ + "."):
+        with suppress(ImportError):
+            found = getattr(import_module(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        raise UserError(f"{module}.{name} is no encoder of {__package__}")
+    return found(**{key: value for key, value in config.items() if key != "_target_"}, spec=spec)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    state = hashlib.blake2b(
+        repr((sorted(content["encoder"].items()), sorted(content["spec"].items()))).encode(), digest_size=8
+    )
+    for key, value in sorted(content["weights"].items()):
+        state.update(key.encode())
+        state.update(value.contiguous().numpy().tobytes())
+    return state.hexdigest()

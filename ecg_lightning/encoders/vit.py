@@ -1,0 +1,71 @@
+"""Vision transformer on 1-D patches (Dosovitskiy et al. 2021; sizes tiny, small and base of Touvron et al. 2021)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ecg_lightning.encoders.base import PatchEncoder
+from ecg_lightning.encoders.transformer import Transformer, initialise, sincos_positions
+from ecg_lightning.errors import UserError
+from ecg_lightning.signal import SignalSpec
+
+
+class ViT(PatchEncoder):
+    """A patch spans all leads for a fraction of a second; positions are fixed sines, so any length is accepted.
+
+    Args:
+        spec: the signal; its length must be whole patches.
+        dim: `D`.
+        depth: transformer blocks.
+        heads: attention heads; must divide `dim`.
+        patch_seconds: length of one patch in seconds.
+
+    Raises:
+        UserError: the window is not a whole number of patches, or `dim` not a multiple of `heads`.
+    """
+
+    def __init__(self, spec: SignalSpec, dim: int, depth: int, heads: int, patch_seconds: float) -> None:
+        super().__init__(spec, dim)
+        if dim % heads:
+            raise UserError(f"encoder.dim={dim} is no multiple of encoder.heads={heads}")
+        self.patch = max(1, round(patch_seconds * spec.fs))
+        self._check(spec.samples)
+        self.project = nn.Linear(len(spec.leads) * self.patch, dim)
+        self.transformer = Transformer(dim, depth, heads)
+        self.apply(initialise)
+
+    def embed(self, x_BLT: Tensor) -> Tensor:
+        """See `PatchEncoder.embed`.
+
+        Raises:
+            UserError: T is not a whole number of patches.
+        """
+        self._check(x_BLT.shape[-1])
+        patches = patchify(x_BLT, self.patch)
+        positions = sincos_positions(patches.shape[1], self.dim).to(patches)
+        tokens: Tensor = self.project(patches) + positions
+        return tokens
+
+    def encode(self, t_BKD: Tensor) -> Tensor:
+        """See `PatchEncoder.encode`."""
+        out: Tensor = self.transformer(t_BKD)
+        return out
+
+    def _check(self, samples: int) -> None:
+        if samples % self.patch:
+            raise UserError(
+                f"a window of {samples} samples is no whole number of patches of {self.patch} samples; "
+                "change spec.samples (data.spec.seconds) or encoder.patch_seconds"
+            )
+
+
+def patchify(x_BLT: Tensor, patch: int) -> Tensor:
+    """Cut windows into patches of all leads: (B, L, T) to (B, N, L * patch), lead by lead within a patch."""
+    B, L, T = x_BLT.shape
+    return x_BLT.view(B, L, T // patch, patch).transpose(1, 2).reshape(B, T // patch, L * patch)
+
+
+def unpatchify(p_BNP: Tensor, leads: int) -> Tensor:
+    """The inverse of `patchify`: (B, N, L * patch) to (B, L, T)."""
+    B, N, P = p_BNP.shape
+    return p_BNP.view(B, N, leads, P // leads).transpose(1, 2).reshape(B, leads, N * P // leads)

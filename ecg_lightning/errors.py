@@ -1,0 +1,9 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(ValueError):
+    """Something the person at the keyboard can mend.
+
+    Its message names the file or key at fault and the remedy. The command lines print it alone, without a
+    traceback, and exit with a code that is not 0.
+    """

@@ -1,0 +1,1 @@
+"""Baselines without deep learning: hand-made ECG features under a forest, given the same labels as every encoder."""

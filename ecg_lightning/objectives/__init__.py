@@ -1,0 +1,1 @@
+"""Self-supervised objectives: the pure loss on top of each file, its LightningModule below."""

@@ -1,0 +1,114 @@
+"""What every self-supervised objective shares: steps, logging, optimiser, schedule, reproducible randomness."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ecg_lightning.data.windows import Batch
+from ecg_lightning.encoders.base import Encoder
+
+OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
+
+
+class Verdict(NamedTuple):
+    """Whether a run learned something, and the sentence that says so."""
+
+    learned: bool
+    sentence: str
+
+
+class Objective(LightningModule):
+    """Base of all objectives.
+
+    An objective's author writes `loss` and `verdict`. Each training step draws its random numbers from a seed of its
+    own, so that a run resumed at any checkpoint repeats exactly what an uninterrupted one does.
+
+    Args:
+        encoder: the encoder to train; all that is kept at the end.
+        optimizer: makes the optimiser from parameter groups.
+        warmup: share of all steps over which the learning rate rises linearly; then it falls as a cosine to 0.
+        seed: of masks, views, negatives.
+    """
+
+    def __init__(self, encoder: Encoder, optimizer: OptimizerFactory, warmup: float = 0.1, seed: int = 0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.optimizer = optimizer
+        self.warmup = warmup
+        self.seed = seed
+
+    @abstractmethod
+    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
+        """The objective on one batch.
+
+        Args:
+            x_BLT: (B, L, T) float32, standardised windows; the objective makes its own views of them.
+            index_B: (B,) int64, the number of each example.
+
+        Returns:
+            Scalars to log; `"loss"` is the one to minimise.
+        """
+
+    @abstractmethod
+    def verdict(self, metrics: Mapping[str, float]) -> Verdict:
+        """Judge a run by its last validation.
+
+        Args:
+            metrics: what `loss` returned, averaged over the validation windows, as `val/NAME`.
+        """
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step."""
+        del batch_idx
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        losses = self.loss(batch.x, batch.which)
+        self.log_dict({f"train/{key}": value.detach() for key, value in losses.items()}, batch_size=len(batch.x))
+        self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """One batch of fixed windows, with the same random numbers every time."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(batch_idx)
+            losses = self.loss(batch.x, batch.which)
+        metrics = {f"val/{key}": value for key, value in losses.items()}
+        self.log_dict(metrics, batch_size=len(batch.x), sync_dist=True)
+        self.log("val", losses["loss"], prog_bar=True, logger=False, batch_size=len(batch.x), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Warm-up and cosine over all the steps there will be."""
+        optimizer = self.optimizer(parameter_groups(self))
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, warmup_cosine(total, round(self.warmup * total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Matrices with weight decay; biases, norms and single tokens (at most one dimension) without."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.squeeze().ndim > 1]},
+        {"params": [p for p in trained if p.squeeze().ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def warmup_cosine(total: int, warmup: int) -> Callable[[int], float]:
+    """The learning rate's factor at each step: linear to 1 over `warmup` steps, then half a cosine to 0 at `total`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = (step - warmup) / max(1, total - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    return factor

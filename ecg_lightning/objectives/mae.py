@@ -1,0 +1,185 @@
+"""Masked autoencoder (He et al. 2022) on ECG patches, as in Zhang et al. 2022 (MaeFE) and Na et al. 2024 (ST-MEM)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ecg_lightning.encoders.base import Encoder, PatchEncoder
+from ecg_lightning.encoders.transformer import Transformer, initialise, sincos_positions
+from ecg_lightning.encoders.vit import patchify, unpatchify
+from ecg_lightning.errors import UserError
+from ecg_lightning.objectives.base import Objective, Verdict
+
+NOTHING_LEARNED = 0.97
+"""Relative error from which a reconstruction counts as no better than the mean; the mean itself scores 1."""
+
+
+class Mask(NamedTuple):
+    """A division of the N tokens of each window.
+
+    Attributes:
+        visible: (B, K) numbers of the tokens that the encoder sees, ascending.
+        masked: (B, N) bool, the tokens to reconstruct.
+    """
+
+    visible: Tensor
+    masked: Tensor
+
+
+def random_mask(noise_BN: Tensor, ratio: float) -> Mask:
+    """Mask a share of each window's tokens, those with the largest noise.
+
+    Args:
+        noise_BN: (B, N) uniform random numbers.
+        ratio: share of the N tokens to mask; at least one token stays visible and at least one is masked.
+    """
+    B, N = noise_BN.shape
+    keep = min(max(1, round(N * (1 - ratio))), N - 1)
+    visible = noise_BN.argsort(dim=1)[:, :keep].sort(dim=1).values
+    masked = torch.ones(B, N, dtype=torch.bool, device=noise_BN.device).scatter(1, visible, False)
+    return Mask(visible, masked)
+
+
+def normalise_patches(p_BNP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give each patch mean 0 and standard deviation 1; returns the patches, (B, N, 1) means and deviations."""
+    mean = p_BNP.mean(dim=-1, keepdim=True)
+    deviation = (p_BNP.var(dim=-1, keepdim=True, unbiased=False) + 1e-6).sqrt()
+    return (p_BNP - mean) / deviation, mean, deviation
+
+
+def reconstruction_error(prediction_BNP: Tensor, target_BNP: Tensor, masked_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared error on the masked patches, and what predicting each patch's mean would score there.
+
+    Args:
+        prediction_BNP: (B, N, P) predicted patches.
+        target_BNP: (B, N, P) true patches.
+        masked_BN: (B, N) bool, the patches that count.
+
+    Returns:
+        The mean squared error and the mean variance, two scalars.
+    """
+    weight = masked_BN / masked_BN.sum()
+    error = (prediction_BNP - target_BNP).square().mean(dim=-1)
+    spread = target_BNP.var(dim=-1, unbiased=False)
+    return (error * weight).sum(), (spread * weight).sum()
+
+
+class Reconstruction(NamedTuple):
+    """What the autoencoder makes of windows.
+
+    Attributes:
+        signal: (B, L, T) the windows.
+        guess: (B, L, T) its reconstruction, with each patch's true mean and spread where targets are normalised.
+        masked: (B, T) bool, the samples it did not see.
+    """
+
+    signal: Tensor
+    guess: Tensor
+    masked: Tensor
+
+
+class MAE(Objective):
+    """Hide most patches of a window and reconstruct them from the rest.
+
+    The error relative to predicting the mean of each hidden patch, `relative_error`, is 1 for a model that learned
+    nothing and 0 for a perfect one.
+
+    Args:
+        encoder: a `PatchEncoder`.
+        mask_ratio: share of the patches hidden.
+        decoder_dim: width of the decoder.
+        decoder_depth: its blocks.
+        decoder_heads: its attention heads.
+        normalise_targets: reconstruct patches of mean 0 and standard deviation 1 rather than in the window's scale.
+        base: see `Objective`.
+
+    Raises:
+        ValueError: the encoder is not made of patches.
+        UserError: the mask ratio is not between 0 and 1, or a window is a single patch.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        mask_ratio: float,
+        decoder_dim: int,
+        decoder_depth: int,
+        decoder_heads: int,
+        normalise_targets: bool = True,
+        **base: Any,
+    ) -> None:
+        super().__init__(encoder, **base)
+        if not isinstance(encoder, PatchEncoder):
+            raise ValueError(
+                f"objective=mae hides patches, and encoder {type(encoder).__name__} has none; choose encoder=vit_tiny "
+                "or another PatchEncoder"
+            )
+        if not 0 < mask_ratio < 1:
+            raise UserError(f"objective.mask_ratio={mask_ratio} must lie between 0 and 1")
+        if encoder.spec.samples < 2 * encoder.patch:
+            raise UserError("objective=mae needs windows of two patches or more; lower encoder.patch_seconds")
+        self.mask_ratio = mask_ratio
+        self.normalise_targets = normalise_targets
+        self.patch = encoder.patch
+        self.widen = nn.Linear(encoder.dim, decoder_dim)
+        self.mask_token = nn.Parameter(torch.empty(decoder_dim).normal_(std=0.02))
+        self.decoder = Transformer(decoder_dim, decoder_depth, decoder_heads)
+        self.predict = nn.Linear(decoder_dim, len(encoder.spec.leads) * self.patch)
+        for part in (self.widen, self.decoder, self.predict):
+            part.apply(initialise)
+
+    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
+        """See `Objective.loss`; `relative_error` is logged beside the loss."""
+        del index_B
+        target = patchify(x_BLT, self.patch)
+        if self.normalise_targets:
+            target, _, _ = normalise_patches(target)
+        prediction, mask = self._guess(x_BLT)
+        error, spread = reconstruction_error(prediction, target, mask.masked)
+        return {"loss": error, "relative_error": error.detach() / spread.clamp(min=1e-12)}
+
+    def verdict(self, metrics: Mapping[str, float]) -> Verdict:
+        """See `Objective.verdict`."""
+        error = metrics["val/relative_error"]
+        scale = f"its error on hidden patches is {error:.3f} of what predicting their mean scores"
+        if error < NOTHING_LEARNED:
+            return Verdict(True, f"The encoder learned to reconstruct: {scale}.")
+        return Verdict(False, f"This run has learned nothing: {scale}. Train longer, or lower objective.mask_ratio or "
+                              "raise optimizer.lr.")  # fmt: skip
+
+    @torch.no_grad()
+    def reconstruct(self, x_BLT: Tensor) -> Reconstruction:
+        """Reconstruct windows, (B, L, T) standardised, from a random part of each."""
+        prediction, mask = self._guess(x_BLT)
+        if self.normalise_targets:
+            _, mean, deviation = normalise_patches(patchify(x_BLT, self.patch))
+            prediction = prediction * deviation + mean
+        masked = mask.masked.repeat_interleave(self.patch, dim=1)
+        return Reconstruction(x_BLT, unpatchify(prediction, x_BLT.shape[1]), masked)
+
+    def _guess(self, x_BLT: Tensor) -> tuple[Tensor, Mask]:
+        """Predicted patches, (B, N, L * P), and the mask they were predicted under."""
+        encoder = self.encoder
+        assert isinstance(encoder, PatchEncoder)
+        tokens = encoder.embed(x_BLT)
+        B, N, _ = tokens.shape
+        mask = random_mask(torch.rand(B, N, device=tokens.device), self.mask_ratio)
+        seen = encoder.encode(_take(tokens, mask.visible))
+        decoder_in = self._fill(self.widen(seen), mask, N)
+        prediction: Tensor = self.predict(self.decoder(decoder_in))
+        return prediction, mask
+
+    def _fill(self, seen_BKD: Tensor, mask: Mask, N: int) -> Tensor:
+        """Put the visible tokens back in their places, mask tokens in the others, and add positions."""
+        B, _, D = seen_BKD.shape
+        full = self.mask_token.to(seen_BKD.dtype).expand(B, N, D)
+        full = full.scatter(1, mask.visible[..., None].expand(-1, -1, D), seen_BKD)
+        return full + sincos_positions(N, D).to(full)
+
+
+def _take(t_BND: Tensor, index_BK: Tensor) -> Tensor:
+    return t_BND.gather(1, index_BK[..., None].expand(-1, -1, t_BND.shape[-1]))

@@ -1,0 +1,173 @@
+"""One pretraining run, from its configuration to `encoder.pt`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, seed_everything
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from ecg_lightning import provenance
+from ecg_lightning.build import (
+    build_data,
+    build_encoder,
+    build_loggers,
+    build_objective,
+    build_optimizer,
+    build_trainer,
+    plain,
+)
+from ecg_lightning.callbacks import EarlyStop, ReconstructionPicture, Verdicts
+from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.encoders.checkpoint import save_encoder
+from ecg_lightning.errors import UserError
+from ecg_lightning.objectives.base import Objective
+
+log = logging.getLogger(__name__)
+
+ENCODER = "encoder.pt"
+
+
+def pretrain(config: DictConfig, run_dir: Path) -> Path:
+    """Train, or continue the training that a run directory holds; nothing to do where it is finished.
+
+    Args:
+        config: as `conf/train.yaml` composes it.
+        run_dir: where everything goes: `config.yaml`, `checkpoints/`, `csv/`, `pictures/`, `encoder.pt`.
+
+    Returns:
+        Path of `encoder.pt`.
+
+    Raises:
+        UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
+    """
+    _check(config)
+    run_config = {key: value for key, value in plain(config).items() if key != "run_dir"}
+    last = _continued_from(run_dir, run_config)
+    if (run_dir / ENCODER).exists():
+        log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
+        return run_dir / ENCODER
+    seed_everything(config.seed, verbose=False)
+    data = build_data(config.data)
+    objective = build_objective(
+        config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
+    )
+    batches = len(data.train_dataloader())
+    best = ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
+    loggers = build_loggers(config.logger, run_dir, run_config)
+    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers, batches)
+    _announce(config, data, objective, run_dir, last)
+    try:
+        trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
+        return _export(run_config, run_dir, data, objective, best)
+    finally:
+        _finish_wandb()
+
+
+def _check(config: DictConfig) -> None:
+    """The numbers that this file reads itself."""
+    for key, least in (("seed", 0), ("early_stop", 1)):
+        value = config[key]
+        if not (isinstance(value, int) and value >= least) and (key, value) != ("early_stop", None):
+            raise UserError(f"{key}={value!r} must be a whole number, {least} or more")
+
+
+def _callbacks(config: DictConfig, run_dir: Path, best: ModelCheckpoint) -> list[Callback]:
+    callbacks: list[Callback] = [
+        best,
+        ModelCheckpoint(run_dir / "checkpoints", "last", enable_version_counter=False),  # of every epoch, best or not
+        Verdicts(),
+        ReconstructionPicture(run_dir / "pictures"),
+        LearningRateMonitor("step"),
+    ]
+    if config.early_stop is not None:
+        callbacks.append(EarlyStop(config.early_stop))
+    return callbacks
+
+
+def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
+    """The checkpoint to continue from, if there is one; whatever the directory holds is of this very configuration."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    written, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
+    if written.exists() and (last.exists() or (run_dir / ENCODER).exists()):
+        before = plain(DictConfig(OmegaConf.load(written)))
+        changed = sorted(_differences(before, run_config))
+        if changed:
+            raise UserError(f"run_dir={run_dir} holds a run with another {', '.join(changed)}; "
+                            "repeat its command to continue it, or choose another run_dir")  # fmt: skip
+        return last if last.exists() else None
+    OmegaConf.save(OmegaConf.create(run_config), written)
+    return None
+
+
+def _differences(before: Any, now: Any, key: str = "") -> set[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = before.keys() | now.keys()
+        return set().union(*(_differences(before.get(k), now.get(k), f"{key}.{k}" if key else k) for k in keys))
+    return set() if before == now else {key}
+
+
+def _announce(config: DictConfig, data: ECGDataModule, objective: Objective, run_dir: Path, last: Path | None) -> None:
+    windows = [len(loader.dataset) for loader in (data.train_dataloader(), data.val_dataloader())]  # type: ignore[arg-type]
+    weights = sum(parameter.numel() for parameter in objective.encoder.parameters()) / 1e6
+    spec = data.spec
+    log.info(
+        f"{type(objective).__name__} on {data.name}: {windows[0]} windows of {spec.seconds:g} s at {spec.fs:g} Hz, "
+        f"{len(spec.leads)} leads, from {len(data.patients('train'))} patients an epoch; {windows[1]} for validation\n"
+        f"{type(objective.encoder).__name__} with {weights:.1f} M weights on {provenance.device()}"
+        f"; run directory {run_dir}" + (f"\ncontinuing from {last}" if last else "")
+    )
+
+
+def _export(
+    run_config: dict[str, Any],
+    run_dir: Path,
+    data: ECGDataModule,
+    objective: Objective,
+    best: ModelCheckpoint,
+) -> Path:
+    """Write the encoder of the best validation, with what made it and a verdict on it."""
+    if not best.best_model_path:
+        raise UserError(
+            f"run_dir={run_dir}: training ended before its first validation; raise trainer.max_epochs or "
+            "trainer.max_steps"
+        )
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    objective.load_state_dict(state["state_dict"])
+    metrics, epoch = state[Verdicts.METRICS], int(state["epoch"])
+    verdict = objective.verdict(metrics)
+    training = {
+        "data": {
+            "name": data.name,
+            "fingerprint": data.store.fingerprint,
+            "patients": data.patients("train").tolist(),
+            "skipped": dict(data.store.skipped),
+            "substituted_leads": dict(data.store.substituted),
+        },
+        "config": run_config,
+        "objective": type(objective).__name__,
+        "epoch": epoch,
+        "metrics": metrics,
+        "learned": verdict.learned,
+        "verdict": verdict.sentence,
+        "commit": provenance.commit(),
+    }
+    path = run_dir / ENCODER
+    save_encoder(path, objective.encoder, run_config["encoder"], training)
+    log.log(logging.INFO if verdict.learned else logging.WARNING, verdict.sentence)
+    log.info(f"encoder of epoch {epoch + 1} in {path}")
+    return path
+
+
+def _finish_wandb() -> None:
+    """Without this the next run of the same process would log into this one."""
+    import sys
+
+    if "wandb" in sys.modules:
+        import wandb
+
+        wandb.finish()

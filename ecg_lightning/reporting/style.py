@@ -1,0 +1,90 @@
+"""How every picture looks: one font, fixed colours, and one way to a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PX_PER_MM = 6
+"""Whole pixels per millimetre (152.4 dpi), so that millimetre paper falls on the pixel raster."""
+
+FONT = "DejaVu Sans"
+"""Ships with matplotlib: the same glyphs on every machine."""
+
+INK, GREY = "#111111", "#666666"
+BLUE, VERMILLION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+ORANGE, BROWN, OLIVE = "#E69F00", "#7A4A1D", "#8A8A00"
+
+# A role keeps its colour in every figure; a name with no role here takes one that the figure leaves free.
+_ROLES = {
+    "random": GREY,
+    "classical": INK,
+    "scratch": ORANGE,
+    "mae": BLUE,
+    "cpc": VERMILLION,
+    "simclr": GREEN,
+    "jepa": PURPLE,
+    "transformation": SKY,
+}
+_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BROWN, OLIVE)
+
+
+def method_colours(methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each method, told apart with every common colour vision (Okabe & Ito 2008).
+
+    Args:
+        methods: names such as `MAE, linear probe` or `from scratch`; a word that is a role gives the colour, to the
+            first in alphabetical order where several claim it.
+
+    Returns:
+        Hex colours by name, in alphabetical order.
+    """
+    names = sorted(set(methods))
+    owners = {colour: name for name in reversed(names) if (colour := _role_colour(name))}
+    colours = {name: colour for colour, name in owners.items()}
+    free = cycle([colour for colour in _PALETTE if colour not in owners] or _PALETTE)
+    return {name: colours.get(name) or next(free) for name in names}
+
+
+def _role_colour(name: str) -> str | None:
+    words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    return next((colour for role, colour in _ROLES.items() if role in words), None)
+
+
+def new_figure(width_mm: float, height_mm: float) -> Figure:
+    """An empty white figure of that size, apart from pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_mm / 25.4, height_mm / 25.4), dpi=25.4 * PX_PER_MM, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_png(figure: Figure, path: str | Path, margin_mm: float | None = None) -> Path:
+    """Write the figure as PNG; the same figure gives the same bytes.
+
+    Args:
+        figure: made by `new_figure`.
+        path: where to; missing folders are made, a file there is replaced.
+        margin_mm: white left around what is drawn, wherever that ends; without it the page keeps its size.
+
+    Returns:
+        The path written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    crop: dict[str, Any] = {} if margin_mm is None else {"bbox_inches": "tight", "pad_inches": margin_mm / 25.4}
+    figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None}, **crop)
+    return path
+
+
+def points(mm: float) -> float:
+    """A length in points, as matplotlib wants the widths of lines."""
+    return mm * 72 / 25.4

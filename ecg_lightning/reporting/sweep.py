@@ -1,0 +1,69 @@
+"""What a sweep leaves behind: one table, one label-efficiency curve, the failed cells by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ecg_lightning.reporting.comparison import comparisons
+from ecg_lightning.reporting.curves import METRIC_NAMES, label_efficiency
+from ecg_lightning.reporting.tables import budget_order, flatten, print_table, write_tables
+from ecg_lightning.results import collect
+
+
+def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
+    """Print the table of all cells in a folder and write it, with the curve, beside them.
+
+    Args:
+        folder: the cells of one checkpoint on one data set.
+        metric: the one to show; None for the usual one, macro AUROC where examples carry several labels, else macro F1.
+            `results.csv` holds all.
+
+    Returns:
+        The curve's path; None where no cell is finished.
+    """
+    results = list(collect(folder))
+    done = [result for result in results if result["status"] == "done"]
+    failed = [result for result in results if result["status"] == "failed"]
+    for result in failed:
+        print(f"failed: {result['protocol']} with {result['budget']} labels, seed {result['seed']}: {result['error']}")
+    if not done:
+        return None
+    metric = metric or ("macro_auroc" if done[0]["multi_label"] else "macro_f1")
+    rows = flatten(done)
+    title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
+    notes = [*_notes(done, rows), *comparisons(done, metric)]
+    print_table(rows, metric, title, notes)
+    write_tables(rows, metric, title, notes, folder)
+    curve = rows[["method", "budget", "seed", metric]].rename(columns={metric: "value"}).dropna()
+    curve = curve[[budget.isdigit() or budget == "full" for budget in curve["budget"]]]
+    if curve.empty:
+        return None
+    curve["budget"] = [int(budget) if budget.isdigit() else budget for budget in curve["budget"]]
+    curve = curve.sort_values("budget", key=lambda column: column.astype(str).map(budget_order))
+    path = label_efficiency(curve, folder / "label_efficiency.png", metric, title)
+    print(f"table, curve and all figures in {folder}")
+    return path
+
+
+def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+    first = done[0]
+    seeds = rows.groupby(["method", "budget"])["seed"].nunique()
+    count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    data = first["data"]
+    notes = [
+        f"{first['split']}; {data['test_examples']} test examples of {data['test_patients']} patients; "
+        f"mean over {count} label seeds with 95 % t-interval",
+        f"encoder pretrained on {first['encoder']['pretrained_on']}; commit {first['commit']}",
+    ]
+    if not first["encoder"]["learned"]:
+        notes.append("the pretraining run had learned nothing")
+    if data["substituted_leads"]:
+        pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
+        notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
+    if first["pretraining_saw_test_patients"]:
+        notes.append(f"pretraining saw {first['pretraining_saw_test_patients']} of the test patients, without labels")
+    return notes

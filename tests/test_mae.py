@@ -1,0 +1,205 @@
+"""The masked autoencoder: its parts against naive versions, and the whole on synthetic recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ecg_lightning.data.ptbxl import PTBXL
+from ecg_lightning.data.windows import to_signal
+from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.encoders.vit import ViT, patchify
+from ecg_lightning.errors import UserError
+from ecg_lightning.objectives.mae import MAE, normalise_patches, random_mask, reconstruction_error
+from ecg_lightning.signal import SignalSpec
+
+GOLDEN = Path(__file__).parent / "golden" / "mae.json"
+"""Made by `ECG_WRITE_GOLDEN=1 python -m pytest tests/test_mae.py -k golden`; say in the commit why it changed."""
+
+SPEC = SignalSpec.of_seconds(100, ("II", "V1"), 2)
+adamw = partial(torch.optim.AdamW, lr=1e-3)
+
+
+def mae(spec: SignalSpec = SPEC, dim: int = 16, **changed: Any) -> MAE:
+    torch.manual_seed(0)
+    arguments = {"mask_ratio": 0.75, "decoder_dim": dim, "decoder_depth": 1, "decoder_heads": 2} | changed
+    return MAE(ViT(spec, dim, depth=1, heads=2, patch_seconds=0.2), optimizer=adamw, **arguments)
+
+
+def loss(model: MAE, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    return model.loss(x, torch.arange(len(x)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 4), st.integers(2, 40), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_mask_hides_the_noisiest_tokens_and_divides_them_exactly(B: int, N: int, ratio: float, seed: int) -> None:
+    noise = np.random.default_rng(seed).random((B, N)).astype(np.float32)
+    visible, masked = random_mask(torch.from_numpy(noise), ratio)
+    hidden = min(max(N - round(N * (1 - ratio)), 1), N - 1)
+    for b in range(B):
+        loudest = set(np.argsort(noise[b])[N - hidden :].tolist())
+        assert set(masked[b].nonzero().flatten().tolist()) == loudest
+        assert visible[b].tolist() == sorted(set(range(N)) - loudest)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 4), st.integers(2, 8), st.integers(1, 6), st.integers(0, 99))
+def test_error_is_that_of_a_loop_over_hidden_patches(B: int, N: int, P: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    prediction, target = generator.normal(size=(2, B, N, P))
+    masked = generator.random((B, N)) < 0.5
+    masked[0, 0] = True
+    squares = [(prediction[b, n] - target[b, n]) ** 2 for b, n in zip(*masked.nonzero(), strict=True)]
+    spreads = [np.var(target[b, n]) for b, n in zip(*masked.nonzero(), strict=True)]
+    found = reconstruction_error(*map(torch.from_numpy, (prediction, target, masked)))
+    np.testing.assert_allclose(found, [np.mean(squares), np.mean(spreads)], rtol=1e-6, atol=1e-12)
+
+
+def test_normalised_patches_have_mean_0_and_deviation_1_and_come_back() -> None:
+    patches = 5 + 3 * torch.randn(2, 4, 20)
+    normal, mean, deviation = normalise_patches(patches)
+    np.testing.assert_allclose(normal.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(normal.numpy().std(-1), 1, rtol=1e-4)
+    torch.testing.assert_close(normal * deviation + mean, patches)
+    assert not normalise_patches(torch.full((1, 1, 20), 7.0))[0].any(), "a flat patch stays flat"
+
+
+class MeanPredictor(MAE):
+    """Guesses each patch's true mean."""
+
+    def _guess(self, x_BLT: Tensor) -> Any:
+        _, mask = super()._guess(x_BLT)
+        target = patchify(x_BLT, self.patch)
+        target = normalise_patches(target)[0] if self.normalise_targets else target
+        return target.mean(dim=-1, keepdim=True).expand_as(target), mask
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_predicting_the_mean_scores_1(normalise: bool) -> None:
+    model = mae(normalise_targets=normalise)
+    model.__class__ = MeanPredictor
+    scored = loss(model, 3 + 2 * torch.randn(4, 2, 200))
+    torch.testing.assert_close(scored["relative_error"], torch.tensor(1.0), rtol=1e-5, atol=0)
+    if normalise:
+        model = mae()
+        torch.nn.init.zeros_(model.predict.weight)
+        silent = loss(model, torch.randn(4, 2, 200))
+        torch.testing.assert_close(silent["relative_error"], torch.tensor(1.0), rtol=1e-5, atol=0)
+
+
+def test_the_guess_is_blind_to_what_is_hidden_and_sees_the_rest() -> None:
+    model, x = mae(normalise_targets=False), torch.randn(3, 2, 200)
+
+    def guess(x: Tensor) -> Any:
+        torch.manual_seed(5)
+        return model.reconstruct(x)
+
+    before = guess(x)
+    hidden = before.masked[:, None].expand_as(x)
+    after = guess(torch.where(hidden, torch.randn_like(x), x))
+    assert torch.equal(after.guess, before.guess)
+    seen = guess(torch.where(hidden, x, torch.randn_like(x)))
+    assert (seen.guess != before.guess).any(dim=2).all()
+
+
+@torch.no_grad()
+def test_decoder_gets_every_token_in_its_place() -> None:
+    """Against a loop that fills a list token by token."""
+    model, x = mae(normalise_targets=False), torch.randn(3, 2, 200)
+    torch.manual_seed(5)
+    result = model.reconstruct(x)
+    N, encoder = 10, model.encoder
+    assert isinstance(encoder, ViT)
+    for b in range(3):
+        seen = [n for n in range(N) if not result.masked[b, 20 * n]]
+        encoded = model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
+        line = [encoded[seen.index(n)] if n in seen else model.mask_token for n in range(N)]
+        wave = [[n / 10_000 ** (2 * i / 16) for i in range(8)] for n in range(N)]
+        places = torch.cat([torch.tensor(wave).sin(), torch.tensor(wave).cos()], dim=1)
+        patches = model.predict(model.decoder((torch.stack(line) + places)[None]))[0]
+        expected = torch.cat([patch.view(2, 20) for patch in patches], dim=1)
+        torch.testing.assert_close(result.guess[b], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_reconstruction_keeps_the_window_and_says_which_samples_were_hidden() -> None:
+    model, x = mae(), 4 + 2 * torch.randn(3, 2, 200)
+    torch.nn.init.zeros_(model.predict.weight)
+    signal, guess, masked = model.reconstruct(x)
+    assert torch.equal(signal, x) and guess.shape == x.shape and masked.shape == (3, 200)
+    patches = masked.view(3, 10, 20)
+    assert torch.equal(patches.all(dim=2), patches.any(dim=2)) and patches.any(dim=2).sum(dim=1).tolist() == [8] * 3
+    means = patchify(x, 20).mean(dim=-1, keepdim=True).expand(-1, -1, 40)
+    torch.testing.assert_close(patchify(guess, 20), means, msg="a guess of 0 is each patch's own mean")
+
+
+def test_the_verdict_is_a_sentence_either_way() -> None:
+    good, bad, diverged = (mae().verdict({"val/relative_error": error}) for error in (0.4, 0.99, float("nan")))
+    assert good.learned and "learned to reconstruct" in good.sentence and "0.400" in good.sentence
+    for verdict in (bad, diverged):
+        assert not verdict.learned and "has learned nothing" in verdict.sentence
+        assert "objective.mask_ratio" in verdict.sentence and "optimizer.lr" in verdict.sentence
+
+
+def test_what_cannot_be_masked_is_refused_in_words() -> None:
+    for ratio in (0, 1, -0.1, 75):
+        with pytest.raises(UserError, match=rf"objective\.mask_ratio={ratio} must lie between 0 and 1"):
+            mae(mask_ratio=ratio)
+    with pytest.raises(UserError, match=r"two patches.*encoder\.patch_seconds"):
+        mae(SignalSpec.of_seconds(100, ("II",), 0.2))
+    with pytest.raises(ValueError, match=r"objective=mae.*WholeWindow.*encoder=vit_tiny"):
+        MAE(WholeWindow(SPEC, 4), 0.75, 16, 1, 2, optimizer=adamw)
+
+
+class WholeWindow(Encoder):
+    def tokens(self, x_BLT: Tensor) -> Tensor:
+        return x_BLT.mean(dim=(1, 2), keepdim=True).expand(-1, 1, self.dim)
+
+
+def test_training_comes_to_beat_the_mean_predictor(synthetic_root: Path, tmp_path: Path) -> None:
+    """Under a mask that it was not trained with."""
+    spec = SignalSpec.of_seconds(100, ("II",), 2)
+    data = PTBXL(name="synthetic", root=synthetic_root / "ptbxl", spec=spec, cache_dir=tmp_path, batch_size=8)
+    x = to_signal(next(iter(data.train_dataloader())), spec).x
+    model = mae(spec, dim=32, mask_ratio=0.5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    before = loss(model, x, seed=-1)
+    for step in range(150):
+        optimizer.zero_grad()
+        loss(model, x, seed=step)["loss"].backward()
+        optimizer.step()
+    after = loss(model, x, seed=-1)
+    assert after["loss"] < before["loss"]
+    assert before["relative_error"] > 1 and after["relative_error"] < 0.9
+
+
+def test_golden_losses() -> None:
+    t = torch.arange(200) / 100
+    x = torch.stack([torch.stack([(2 * np.pi * f * t).sin(), (2 * np.pi * f * t).cos() * f]) for f in (1.0, 1.3, 2.1)])
+    found: dict[str, list[float]] = {}
+    for name, normalise in (("normalised", True), ("plain", False)):
+        model = mae(normalise_targets=normalise)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        found[name] = []
+        for step in range(4):
+            value = loss(model, x, seed=step)["loss"]
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            found[name].append(value.item())
+    if os.environ.get("ECG_WRITE_GOLDEN"):
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    golden = json.loads(GOLDEN.read_text())
+    for name, values in found.items():
+        assert values == pytest.approx(golden[name], rel=1e-4)

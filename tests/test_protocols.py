@@ -1,0 +1,212 @@
+"""Every evaluation protocol: it sees the labels of its budget and no other, and what it learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from ecg_lightning.assessment import assess
+from ecg_lightning.build import build_data, build_protocol
+from ecg_lightning.data.budget import BudgetExceeded, SealedLabels
+from ecg_lightning.data.module import ECGDataModule, Examples
+from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
+from ecg_lightning.evaluation import linear
+from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.finetune import FineTune
+from ecg_lightning.results import read_result
+
+PROTOCOLS = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "conf" / "protocol").glob("*.yaml"))
+TASKS = {
+    "records, many labels": ("ptbxl",),
+    "beats": ("mitbih", "data.task=binary"),
+    "windows, many labels": ("mitbih", "data.view=windows"),
+}
+LABELS = 8
+
+every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint: Path) -> EncoderCheckpoint:
+    return read_checkpoint(tiny_checkpoint)
+
+
+@pytest.fixture
+def configured(
+    evaluation: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., DictConfig]:
+    """A protocol's configuration on a task, cut short."""
+    monkeypatch.setattr(linear, "STRENGTHS", linear.STRENGTHS[::3])
+
+    def make(protocol: str, task: tuple[str, ...]) -> DictConfig:
+        config = evaluation(*task, f"protocol={protocol}", f"budget.total={LABELS}", f"results_dir={tmp_path}")
+        config.resamples, config.protocol.beside = 0, []
+        if "steps" in config.protocol.method:
+            config.protocol.method.steps = 3
+        return config
+
+    return make
+
+
+# ---------------------------------------------------------------- the budget
+
+
+@every_task
+@every_protocol
+def test_no_protocol_reads_more_labels_than_its_budget(configured, protocol, task):
+    labels = read_result(assess(configured(protocol, task)))["labels"]
+    assert 0 < labels["read"] <= labels["allowed"] == LABELS
+
+
+def garbled(y: NDArray[Any], spared: NDArray[np.int64]) -> NDArray[Any]:
+    """Labels that say nothing but for the spared ones."""
+    rng = np.random.default_rng(13)
+    noise = rng.integers(0, y.max() + 1, y.shape).astype(y.dtype)
+    noise[spared] = y[spared]
+    assert (noise != y).any()
+    return noise
+
+
+@every_task
+@every_protocol
+def test_labels_outside_the_budget_change_no_prediction(configured, checkpoint, make_cell, tmp_path, protocol, task):
+    config = configured(protocol, task)
+    data, other = (build_data(config.data, checkpoint.encoder.spec) for _ in range(2))
+    cell = make_cell(checkpoint, data, tmp_path / "true", LABELS)
+
+    labelled = other.labelled
+    of_train = np.flatnonzero(labelled.split == 0)
+    y = garbled(labelled.y, of_train[cell.budget])
+    vars(other)["labelled"] = replace(labelled, y=y)
+    vars(other.store)["annotations"] = None
+    sealed = SealedLabels(y[of_train], cell.budget)
+    train, test = other.labelled.of("train"), other.labelled.of("test")
+    blind = Cell(checkpoint, other, train, test, sealed, cell.budget, 0, tmp_path / "garbled")
+
+    expected, found = (build_protocol(config.protocol.method).predict(each).probability for each in (cell, blind))
+    np.testing.assert_array_equal(found, expected)
+    assert expected.shape == (len(test.row), len(data.classes))
+    assert (expected >= 0).all() and (expected <= 1 + 1e-6).all()
+    if y.ndim == 1:
+        np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
+
+
+@every_protocol
+def test_the_labels_of_the_budget_do_change_the_prediction(configured, checkpoint, make_cell, tmp_path, protocol):
+    config = configured(protocol, TASKS["beats"])
+    cell = make_cell(checkpoint, build_data(config.data, checkpoint.encoder.spec), tmp_path, LABELS)
+    swapped = replace(cell, labels=SealedLabels(1 - cell.labels._y, cell.budget))
+    first, second = (build_protocol(config.protocol.method).predict(each).probability for each in (cell, swapped))
+    assert not np.allclose(first, second, atol=1e-3)
+
+
+@every_task
+def test_a_cell_holds_no_label_but_the_sealed_ones(configured, checkpoint, make_cell, tmp_path, task):
+    data = build_data(configured("linear", task).data, checkpoint.encoder.spec)
+    cell = make_cell(checkpoint, data, tmp_path, LABELS)
+    assert cell.train.y is None and cell.test.y is None
+    assert len(cell.labels) == len(cell.train.row)
+    outside = np.setdiff1d(np.arange(len(cell.train.row)), cell.budget)
+    for index in (outside[:1], np.array([len(cell.train.row)]), np.arange(len(cell.train.row))):
+        with pytest.raises(BudgetExceeded):
+            cell.labels[index]
+    index, y, patient = cell.labelled_examples()
+    np.testing.assert_array_equal(y, data.labelled.of("train").y[index])
+    np.testing.assert_array_equal(patient, data.store.patient[cell.train.row[index]])
+    assert not set(patient) & set(data.store.patient[cell.test.row])
+
+
+# ---------------------------------------------------------------- fine-tuning
+
+
+class Waves(ECGDataModule):
+    """Slow and fast waves of random phase under noise: easy to tell apart, though not by their mean."""
+
+    classes = ("slow", "fast")
+
+    def __init__(self, spec: Any, n: int = 80) -> None:
+        super().__init__(name="waves", root=".", spec=spec)
+        rng = np.random.default_rng(0)
+        self.y = np.arange(n) % 2
+        time = np.arange(spec.samples) / spec.fs
+        phase = rng.uniform(0, 2 * np.pi, (n, 1, len(spec.leads)))
+        wave = np.sin(2 * np.pi * np.where(self.y, 7.0, 2.0)[:, None, None] * time[:, None] + phase)
+        signals = (200 * wave + rng.normal(scale=20, size=wave.shape)).astype(np.int16)
+        length = np.full(n, spec.samples)
+        vars(self)["store"] = SimpleNamespace(
+            signals=signals.reshape(-1, len(spec.leads)),
+            start=np.arange(n) * spec.samples,
+            length=length,
+            patient=np.arange(n).astype(str),
+            fingerprint="waves",
+        )
+
+    def records(self) -> Any:
+        raise NotImplementedError
+
+    def split_of_records(self, store: Any) -> Any:
+        return np.where(np.arange(len(store.patient)) < 40, 0, 2).astype(np.int8)
+
+    def examples(self, store: Any) -> Examples:
+        row = np.arange(len(store.patient))
+        return Examples(row, 0 * row, self.y, self.split_of_records(store))
+
+
+@pytest.fixture
+def waves(checkpoint: EncoderCheckpoint, make_cell: Callable[..., Cell], tmp_path: Path) -> Callable[..., Cell]:
+    data = Waves(checkpoint.encoder.spec)
+    return lambda seed=0, pretrained=checkpoint: make_cell(pretrained, data, tmp_path, 20, seed)
+
+
+def finetune(init: Any = "pretrained", steps: int = 5) -> FineTune:
+    return FineTune(init, steps, batch_size=8, lr=3e-3, encoder_lr=3e-3, weight_decay=0.05)
+
+
+@pytest.mark.parametrize("init", ["pretrained", "random"])
+def test_the_loss_falls_and_fresh_examples_are_told_apart(waves, init):
+    cell = waves()
+    first, last = (finetune(init, steps).predict(cell) for steps in (1, 80))
+    assert last.details["train_loss"] < 0.1 * first.details["train_loss"]
+    truth = cell.data.labelled.of("test").y
+    assert (last.probability.argmax(axis=1) == truth).mean() > 0.9
+
+
+@pytest.mark.parametrize("init", ["pretrained", "random"])
+def test_the_model_seed_alone_decides_the_outcome(waves, init):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = finetune(init).predict(waves()).probability
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(finetune(init).predict(waves()).probability, first)
+    assert not np.allclose(finetune(init).predict(waves(seed=1)).probability, first, atol=1e-4)
+
+
+def test_training_from_scratch_knows_nothing_of_the_pretrained_weights(waves, checkpoint):
+    other = replace(checkpoint, encoder=checkpoint.fresh())
+    from_scratch, fine_tuned = (
+        [finetune(init).predict(waves(pretrained=each)).probability for each in (checkpoint, other)]
+        for init in ("random", "pretrained")
+    )
+    np.testing.assert_array_equal(*from_scratch)
+    assert not np.allclose(*fine_tuned, atol=1e-4)
+    assert not np.allclose(from_scratch[0], fine_tuned[0], atol=1e-4)
+
+
+def test_fine_tuning_leaves_the_checkpoints_encoder_alone(waves, checkpoint):
+    before = {key: value.clone() for key, value in checkpoint.encoder.state_dict().items()}
+    finetune().predict(waves())
+    after = checkpoint.encoder.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert not checkpoint.encoder.training
+    assert all(parameter.grad is None for parameter in checkpoint.encoder.parameters())
