@@ -98,7 +98,7 @@ def test_a_cell_a_sweep_the_sweep_again_and_a_failing_cell(
     sweep = ["-m", *common, "protocol=random_encoder", "seed=range(0,2)"]
     failing = command("evaluate.py", *sweep, "budget=10,25,100")
     assert failing.returncode == 1 and "Traceback" not in failing.stderr
-    assert failing.stderr.count("error: budget=100 asks for more labels") == 1, "the same reason is said once"
+    assert failing.stderr.count("error: budget=100 asks for more than the") == 1, "the same reason is said once"
     assert "2 cells failed" in failing.stderr and "done before" in failing.stderr
     for shown in ("random encoder, linear probe", "10 labels", "25 labels", "failed: random_encoder with 100 labels"):
         assert shown in failing.stdout
