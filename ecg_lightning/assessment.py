@@ -8,11 +8,12 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
@@ -33,6 +34,57 @@ NOT_PART_OF_A_RESULT = ("root", "cache_dir", "batch_size", "residency", "on_bad_
 HEADLINE = ("accuracy", "macro_f1", "macro_auroc")
 
 
+class Setting:
+    """Encoder and data: what the cells of a sweep share.
+
+    Args:
+        checkpoint: the pretrained encoder.
+        data: the data set, rendered to the encoder's signal.
+    """
+
+    def __init__(self, checkpoint: EncoderCheckpoint, data: ECGDataModule) -> None:
+        self.checkpoint = checkpoint
+        self.data = data
+        self._drawn: dict[tuple[LabelBudget, int], NDArray[np.int64]] = {}
+
+    @cached_property
+    def train(self) -> Examples:
+        """The training split."""
+        return self.data.labelled.of("train")
+
+    @cached_property
+    def test(self) -> Examples:
+        """The test split.
+
+        Raises:
+            UserError: it is empty.
+        """
+        test = self.data.labelled.of("test")
+        if not len(test.row):
+            raise UserError(
+                f"data={self.data.name}: no example belongs to the test split; add recordings to {self.data.root}"
+            )
+        return test
+
+    def draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
+        """The budget's examples, drawn once for all methods."""
+        if (budget, seed) not in self._drawn:
+            patient = self._patient_number[self.train.row]
+            self._drawn[budget, seed] = budget.draw(self.train.y, patient, self.data.classes, seed)
+        return self._drawn[budget, seed]
+
+    @property
+    def test_patient(self) -> NDArray[np.int64]:
+        """(N,) whose each test example is."""
+        return self._patient_number[self.test.row]
+
+    @cached_property
+    def _patient_number(self) -> NDArray[np.int64]:
+        """(R,) the patients' places in the alphabet: beats are sorted by patient more than once, text takes long."""
+        number: NDArray[np.int64] = np.unique(self.data.store.patient, return_inverse=True)[1]
+        return number
+
+
 def assess(config: DictConfig) -> Path:
     """Evaluate one cell, unless it is done already, together with the baselines beside it.
 
@@ -48,15 +100,16 @@ def assess(config: DictConfig) -> Path:
     config = without_run_keys(config)
     # Nothing is evaluated in a random order of windows: all seeds share the data.
     shared = {key: value for key, value in plain(config.data).items() if key != "seed"}
-    checkpoint, data = _context(str(config.checkpoint), json.dumps(shared, sort_keys=True))
-    folder = cell_folder(config, checkpoint, data)
+    setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
+    data = setting.data
+    folder = cell_folder(config, setting.checkpoint, data)
     done = read_result(folder)
     if done is not None and _is_complete(done, config):
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
     try:
         beside = {name: _baseline(config, name) for name in config.protocol.beside}
-        content = _evaluate(config, checkpoint, data)
+        content = _evaluate(config, setting)
     except Exception as error:
         write_result(
             folder, {"status": "failed", "error": f"{type(error).__name__}: {error}", **_identity(config, data)}
@@ -106,10 +159,9 @@ def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGData
 
 
 @lru_cache(maxsize=1)
-def _context(checkpoint_path: str, data_config: str) -> tuple[EncoderCheckpoint, ECGDataModule]:
-    """Encoder and data, shared by the cells of a sweep."""
+def _setting(checkpoint_path: str, data_config: str) -> Setting:
     checkpoint = read_checkpoint(checkpoint_path)
-    return checkpoint, build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec)
+    return Setting(checkpoint, build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec))
 
 
 def _baseline(config: DictConfig, name: str) -> Mapping[str, Any]:
@@ -121,11 +173,9 @@ def _baseline(config: DictConfig, name: str) -> Mapping[str, Any]:
     return {"metrics": result["metrics"], "details": result["details"]}
 
 
-def _evaluate(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGDataModule) -> dict[str, Any]:
+def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
     begin = time.perf_counter()
-    train, test = data.labelled.of("train"), data.labelled.of("test")
-    if not len(test.row):
-        raise UserError(f"data={data.name}: no example belongs to the test split; add recordings to {data.root}")
+    checkpoint, data, train, test = setting.checkpoint, setting.data, setting.train, setting.test
     seen = _seen_test_patients(checkpoint, data)
     if seen and not config.allow_seen_patients:
         raise UserError(
@@ -134,12 +184,11 @@ def _evaluate(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGDataMo
             "which the result records"
         )
     budget = build_budget(config.budget)
-    chosen = budget.draw(train.y, data.store.patient[train.row], data.classes, config.seed)
+    chosen = setting.draw(budget, config.seed)
     labels = SealedLabels(train.y, chosen)
     cell = Cell(checkpoint, data, train, test, labels, chosen, config.model_seed, Path(config.cache_dir))
     prediction = build_protocol(config.protocol.method).predict(cell)
-    patient = data.store.patient[test.row]
-    metrics = score(test.y, prediction.probability, data.classes, patient, resamples=config.resamples)
+    metrics = score(test.y, prediction.probability, data.classes, setting.test_patient, resamples=config.resamples)
     return {
         "status": "done",
         **_identity(config, data),

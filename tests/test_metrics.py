@@ -75,6 +75,7 @@ def test_every_weighting_equals_scikit_learn_on_repeated_rows(data: st.DataObjec
     dtype = data.draw(st.sampled_from([np.float32, np.float64]), label="dtype")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "_BLOCK", data.draw(st.sampled_from([1, 3, 128]), label="block"))
+        patch.setattr(bootstrap, "_TABLE", 1)
         auroc_R, precision_R = weighted_ranking(positive, scores, group, counts_GR.astype(dtype))
     for r in range(6):
         drawn = np.repeat(np.arange(rows), counts_GR[group, r])

@@ -68,10 +68,10 @@ def test_results_are_collected_from_every_depth_in_order(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def fresh_context() -> Iterator[None]:
-    assessment._context.cache_clear()
+def fresh_setting() -> Iterator[None]:
+    assessment._setting.cache_clear()
     yield
-    assessment._context.cache_clear()
+    assessment._setting.cache_clear()
 
 
 @pytest.fixture

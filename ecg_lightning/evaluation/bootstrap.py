@@ -15,7 +15,8 @@ LEAST_RESAMPLES = 40
 """Fewest different resamples an interval is read from: with fewer, none lies beyond a tail of 2.5 %."""
 
 _ROUNDS = 100  # resamples are drawn this many times over in search of complete ones
-_BLOCK = 128  # thresholds ranked together: their (block, R) matrices stay in the cache
+_BLOCK = 128  # thresholds ranked together, at least; their (block, R) matrices stay in the cache
+_TABLE = 2**14  # entries of a block's (block, G) tables: with few groups a block holds more thresholds
 _NOBODY = 1e-30  # ranked weight before the first row: makes 0 / 0 a 0 and vanishes beside any count
 
 
@@ -128,16 +129,21 @@ def weighted_ranking(
         hits_Hk, weights_HR = block.hits.T[holders], weights_UR[holders]
 
         beaten_HR = (hits_Hk @ block.above) @ weights_UR + hits_Hk.sum(axis=1, keepdims=True) * (A_R - T_R)
-        T_kR, A_kR = block.hits_so_far @ weights_UR, block.so_far @ weights_UR
-        T_kR += T_R
-        A_kR += A_R
-        T_R, A_R = T_kR[-1], A_kR[-1]
+        T_kR, A_kR = _carry(block.hits_so_far, weights_UR, T_R), _carry(block.so_far, weights_UR, A_R)
+        T_R, A_R = T_kR[-1].copy(), A_kR[-1]
         beaten_R += (weights_HR * beaten_HR).sum(axis=0, dtype=np.float64)
-        precise_R += (weights_HR * (hits_Hk @ (T_kR / A_kR))).sum(axis=0, dtype=np.float64)
+        precise_R += (weights_HR * (hits_Hk @ np.divide(T_kR, A_kR, out=T_kR))).sum(axis=0, dtype=np.float64)
 
     totals_2G = np.stack([np.bincount(group_N, side_N, len(weights_GR)) for side_N in (positive_N, ~positive_N)])
     P_R, N_R = (totals_2G.astype(weights_GR.dtype) @ weights_GR).astype(np.float64)
     return 1 - _ratio(beaten_R, P_R * N_R), _ratio(precise_R, P_R)
+
+
+def _carry(table_kU: Floats, weights_UR: Floats, before_R: Floats) -> Floats:
+    """`table_kU @ weights_UR + before_R`, (k, R), the sum left to the matrix product: one pass over memory less."""
+    ones_k1 = np.ones_like(table_kU[:, :1])
+    total_kR: Floats = np.concatenate([table_kU, ones_k1], axis=1) @ np.concatenate([weights_UR, before_R[None]])
+    return total_kR
 
 
 def _ratio(part_R: Floats, whole_R: Floats) -> Floats:
@@ -176,7 +182,8 @@ def _blocks(
     threshold = (is_threshold.cumsum() - is_threshold)[tie]
     tied_negative = is_threshold[tie] & ~positive
     total = int(is_threshold.sum())
-    cuts = np.searchsorted(threshold, [*range(0, total, _BLOCK), total])
+    step = max(_BLOCK, _TABLE // (int(group_N.max()) + 1))
+    cuts = np.searchsorted(threshold, [*range(0, total, step), total])
     for rows in itertools.starmap(slice, itertools.pairwise(cuts.tolist())):
         groups, column = np.unique(group[rows], return_inverse=True)
         row = threshold[rows] - threshold[rows][0]
