@@ -69,7 +69,7 @@ def command_line(main: Callable[[], None]) -> None:
     try:
         main()
     except Exception as error:  # A job lets nothing out: this is the composition's.
-        text = str(error).split("Config search path")[0]
+        text = str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", ")
         print(f"error: {_in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)
         sys.exit(2)
 
@@ -122,13 +122,23 @@ class SweepEnd(HydraCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after the last job."""
-        from ecg_lightning.reporting.sweep import summarise_sweep
-
-        for folder in sorted(self.folders):
-            summarise_sweep(folder)
+        tables = [_summarised(folder) for folder in sorted(self.folders)]
         if self.failed:
             print(f"{len(self.failed)} cells failed; run the same command again to try only those", file=sys.stderr)
+        if self.failed or not all(tables):
             sys.exit(1)
+
+
+def _summarised(folder: Path) -> bool:
+    """Whether the table of a folder's cells could be made."""
+    from ecg_lightning.reporting.sweep import summarise_sweep
+
+    try:
+        summarise_sweep(folder)
+    except Exception as error:  # Hydra makes a warning of what a callback raises and exits with code 0.
+        print(f"{_report(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
+        return False
+    return True
 
 
 def _mendable(error: Exception) -> bool:

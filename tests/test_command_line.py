@@ -14,7 +14,7 @@ import pytest
 from conftest import PROJECT
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.cli import command_line, run
+from ecg_lightning.cli import SweepEnd, command_line, run
 from ecg_lightning.errors import UserError
 from ecg_lightning.precheck import check_evaluation
 
@@ -106,6 +106,21 @@ def test_a_folder_that_cannot_be_written_is_named(fault: int, capsys: pytest.Cap
         run(job)
     told = capsys.readouterr().err
     assert told.startswith("error: /full/cache: cannot be written") and "cache_dir" in told and told.count("\n") == 1
+
+
+def test_a_sweep_whose_table_cannot_be_made_says_so_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / "result.json").write_text("no result")
+    monkeypatch.setattr(SweepEnd, "folders", {tmp_path})
+    with pytest.raises(SystemExit, match="1"):
+        SweepEnd().on_multirun_end(OmegaConf.create())
+    told = capsys.readouterr().err
+    assert (
+        told.startswith(f"error: {tmp_path / 'cell' / 'result.json'}: not readable as JSON")
+        and f"{tmp_path}: there is no new table" in told
+    )
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
