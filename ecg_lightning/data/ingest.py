@@ -242,7 +242,7 @@ def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> R
     }
     try:
         record = item.file.read()
-        microvolts = _to_microvolts(record, f"recording {item.file.record_id} ({item.file.paths()[0]})", spec)
+        microvolts = _to_microvolts(record, str(item.file.paths()[0]), spec)
     except BadRecord as error:
         return Rendered(**place, fault=str(error))
     signals[item.start : item.start + item.length] = microvolts
