@@ -107,8 +107,8 @@ def _wandb_id(run_dir: Path) -> str:
     return path.read_text().strip()
 
 
-UNFIT = (InstantiationException, MisconfigurationException, ArithmeticError, LookupError, RuntimeError, TypeError,
-         ValueError)  # fmt: skip
+UNFIT = (InstantiationException, MisconfigurationException, ArithmeticError, ImportError, LookupError, RuntimeError,
+         TypeError, ValueError)  # fmt: skip
 """What classes raise at arguments of the right type that they can do nothing with."""
 
 

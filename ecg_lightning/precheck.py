@@ -27,6 +27,10 @@ def check_training(config: DictConfig) -> None:
     _check_whole(trainer, {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1},
                  "trainer.")  # fmt: skip
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
+    if epochs == -1 and trainer.max_steps == -1:
+        raise UserError(
+            "trainer.max_epochs=-1 has no end, and the learning rate falls towards one; give trainer.max_steps"
+        )
     if fits(epochs, int) and 0 <= epochs < every:
         raise UserError(
             f"trainer.max_epochs={epochs} ends before the first validation, which chooses the encoder; raise it or "

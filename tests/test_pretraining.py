@@ -233,6 +233,8 @@ def test_a_number_out_of_range_is_refused_before_the_work(wrong: str, train: Tra
         ("data.batch_size=1.5", r"data\.batch_size=1\.5 must be a whole number"),
         ("data.seed=-1", r"data\.seed=-1 must be"),
         ("data.spec.fs=x", r"data\.spec\.fs='x' must be a number"),
+        ("trainer.max_epochs=-1", r"trainer\.max_epochs=-1 has no end, .* give trainer\.max_steps"),
+        ("encoder._target_=os.nothing", r"encoder \(os\.nothing\) does not fit: .*nothing"),
         ("data.spec=null", r"data\.spec is None; it must be"),
         ("optimizer.lr=abc", r"optimizer\.lr='abc' must be a number"),
         ("optimizer.lr=-1", r"optimizer \(torch\.optim\.AdamW\) does not fit: Invalid learning rate: -1"),
