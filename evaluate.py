@@ -15,7 +15,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import quote_numeric_options
+    from ecg_lightning.cli import command_line, quote_numeric_options
 
     sys.argv[1:] = quote_numeric_options(sys.argv[1:], "budget")
-    main()
+    command_line(main)

@@ -18,4 +18,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from ecg_lightning.cli import command_line
+
+    command_line(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from uuid import uuid4
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from ecg_lightning.arguments import check_arguments
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.base import Encoder
@@ -35,40 +35,42 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def build_data(config: DictConfig, spec: SignalSpec | None = None) -> ECGDataModule:
     """The data set, rendered to `spec` or to its own default."""
-    spec = spec or _make(config.spec)
+    spec = spec or _make("data.spec", config.spec)
     rest = OmegaConf.create({key: value for key, value in plain(config).items() if key != "spec"})
-    module: ECGDataModule = _make(rest, spec=spec)
+    module: ECGDataModule = _make("data", rest, spec=spec)
     return module
 
 
 def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:
     """An encoder with fresh weights for signals of `spec`."""
-    encoder: Encoder = _make(config, spec=spec)
+    encoder: Encoder = _make("encoder", config, spec=spec)
     return encoder
 
 
 def build_optimizer(config: DictConfig) -> OptimizerFactory:
     """What makes an optimiser from parameter groups."""
-    factory: OptimizerFactory = _make(config)
-    _make(config, params=[nn.Parameter(torch.zeros(1))])  # a wrong number is told now, not after the data are prepared
+    factory: OptimizerFactory = _make("optimizer", config)
+    _make(
+        "optimizer", config, params=[nn.Parameter(torch.zeros(1))]
+    )  # a wrong number is told now, not after the data are prepared
     return factory
 
 
 def build_objective(config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory) -> Objective:
     """The objective around an encoder."""
-    objective: Objective = _make(config, encoder=encoder, optimizer=optimizer)
+    objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer)
     return objective
 
 
 def build_budget(config: DictConfig) -> LabelBudget:
     """The label budget."""
-    budget: LabelBudget = _make(config)
+    budget: LabelBudget = _make("budget", config)
     return budget
 
 
 def build_protocol(config: DictConfig) -> EvaluationProtocol:
     """The evaluation protocol."""
-    protocol: EvaluationProtocol = _make(config)
+    protocol: EvaluationProtocol = _make("protocol.method", config)
     return protocol
 
 
@@ -79,21 +81,20 @@ def build_loggers(config: DictConfig, run_dir: Path, run_config: dict[str, Any])
         extra: dict[str, Any] = {"save_dir": str(run_dir)}
         if key == "wandb":
             extra |= {"id": _wandb_id(run_dir), "resume": "allow", "config": run_config}
-        loggers.append(_make(entry, **extra))
+        loggers.append(_make(f"logger.{key!s}", entry, **extra))
     return loggers
 
 
 def build_trainer(
-    config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger], batches: int
+    config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
 ) -> Trainer:
-    """The Trainer; `batches` a epoch, so that short epochs are logged too."""
-    every = max(1, min(config.log_every_n_steps, math.floor(batches)))
+    """The Trainer, with what watches and records the run."""
     trainer: Trainer = _make(
+        "trainer",
         config,
         default_root_dir=run_dir,
         callbacks=list(callbacks),
         logger=list(loggers),
-        log_every_n_steps=every,
         enable_model_summary=False,
     )
     return trainer
@@ -106,13 +107,28 @@ def _wandb_id(run_dir: Path) -> str:
     return path.read_text().strip()
 
 
-def _make(config: Any, /, **extra: Any) -> Any:
-    """Instantiate, with further arguments that are no configuration; what does not fit is the user's to mend."""
+UNFIT = (InstantiationException, MisconfigurationException, ArithmeticError, ImportError, LookupError, RuntimeError,
+         TypeError, ValueError)  # fmt: skip
+"""What classes raise at arguments of the right type that they can do nothing with."""
+
+
+def _make(group: str, config: Any, /, **extra: Any) -> Any:
+    """Instantiate, with further arguments that are no configuration; what does not fit is the user's to mend.
+
+    Args:
+        group: of the configuration, for messages.
+        config: its content.
+        extra: arguments that are no configuration.
+    """
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise UserError(f"{group} is {config!r}; it must be keys with a _target_, as in conf/")
+    values = {key: value for key, value in plain(config).items() if not key.startswith("_") and key not in extra}
     try:
+        check_arguments(get_object(config._target_), values, group)
         made = instantiate(config, **({"_partial_": True} if extra else {}), _convert_="all")
         return made(**extra) if extra else made
-    except (InstantiationException, MisconfigurationException, ArithmeticError, TypeError, ValueError) as error:
+    except UNFIT as error:
         fault = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         if isinstance(fault, UserError):
             raise fault from None
-        raise UserError(f"the configuration of {config.get('_target_')} does not fit: {fault}") from error
+        raise UserError(f"{group} ({config._target_}) does not fit: {fault}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import sys
 import traceback
@@ -29,8 +31,9 @@ QUIET = (
 CHATTER = ("Tip:", "TPU available", "GPU available", "Loading `train_dataloader`", "Restoring states", "Restored all")
 
 
-USER_FAULTS = (UserError, OmegaConfBaseException)
-"""What the person at the keyboard can mend."""
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
+                errno.EISDIR}  # fmt: skip
+"""Faults of a disk or a folder, whichever step of the work meets them."""
 
 
 class _Chatter(logging.Filter):
@@ -54,14 +57,31 @@ def quote_numeric_options(arguments: list[str], group: str) -> list[str]:
     ]
 
 
+def command_line(main: Callable[[], None]) -> None:
+    """Hand the command line to Hydra; what it cannot make a configuration of is told in one message.
+
+    Args:
+        main: decorated with `hydra.main`, its job run by `run` or `run_cell`.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing messages of its own kind
+    # Python's parser takes no further words after an option that stands between them.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    try:
+        main()
+    except Exception as error:  # A job lets nothing out: this is the composition's.
+        text = str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", ")
+        print(f"error: {_in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)
+        sys.exit(2)
+
+
 def run(job: Callable[[], object]) -> None:
     """Run a job; a fault that the user can mend is printed alone and ends the process with exit code 2."""
     _quieten()
     try:
         job()
-    except USER_FAULTS as error:
-        print(f"error: {_one_message(error)}", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:
+        print(_report(error), file=sys.stderr)
+        sys.exit(2 if _mendable(error) else 1)
 
 
 def run_cell(config: DictConfig) -> None:
@@ -70,18 +90,21 @@ def run_cell(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     from ecg_lightning.assessment import assess, results_folder
+    from ecg_lightning.precheck import check_evaluation
+
+    def cell() -> None:
+        check_evaluation(config)
+        assess(config)
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        run(lambda: assess(config))
+        run(cell)
         return
     _quieten()
     try:
         SweepEnd.folders.add(results_folder(config))
-        assess(config)
-    except USER_FAULTS as error:
-        SweepEnd.fail(f"error: {_one_message(error)}")
-    except Exception:
-        SweepEnd.fail(traceback.format_exc())
+        cell()
+    except Exception as error:
+        SweepEnd.fail(_report(error))
 
 
 class SweepEnd(HydraCallback):
@@ -99,19 +122,47 @@ class SweepEnd(HydraCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after the last job."""
-        from ecg_lightning.reporting.sweep import summarise_sweep
-
-        for folder in sorted(self.folders):
-            summarise_sweep(folder)
+        tables = [_summarised(folder) for folder in sorted(self.folders)]
         if self.failed:
             print(f"{len(self.failed)} cells failed; run the same command again to try only those", file=sys.stderr)
+        if self.failed or not all(tables):
             sys.exit(1)
 
 
-def _one_message(error: Exception) -> str:
+def _summarised(folder: Path) -> bool:
+    """Whether the table of a folder's cells could be made."""
+    from ecg_lightning.reporting.sweep import summarise_sweep
+
+    try:
+        summarise_sweep(folder)
+    except Exception as error:  # Hydra makes a warning of what a callback raises and exits with code 0.
+        print(f"{_report(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
+        return False
+    return True
+
+
+def _mendable(error: Exception) -> bool:
+    """Whether the person at the keyboard can mend it."""
+    if isinstance(error, OSError):
+        return error.errno in NOT_WRITABLE
+    return isinstance(error, UserError | OmegaConfBaseException)
+
+
+def _report(error: Exception) -> str:
+    """One line for the user, the traceback of anything else."""
+    if not _mendable(error):
+        return "".join(traceback.format_exception(error))
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is not given; add {error.full_key}=... to the command"
-    return str(error)
+        return f"error: {error.full_key} is not given; add {error.full_key}=... to the command"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return (f"error: {where}cannot be written ({error.strerror or _in_one_line(str(error))}); free some space, or "
+                "set run_dir, cache_dir or results_dir to where there is leave and room")  # fmt: skip
+    return f"error: {_in_one_line(str(error))}"
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _quieten() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
@@ -21,11 +21,12 @@ from ecg_lightning.build import (
     build_trainer,
     plain,
 )
-from ecg_lightning.callbacks import EarlyStop, ReconstructionPicture, Verdicts
+from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import Objective
+from ecg_lightning.precheck import check_training
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     Raises:
         UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
     """
-    _check(config)
+    check_training(config)
     run_config = {key: value for key, value in plain(config).items() if key != "run_dir"}
     last = _continued_from(run_dir, run_config)
     if (run_dir / ENCODER).exists():
@@ -56,10 +57,10 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     objective = build_objective(
         config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
     )
-    batches = len(data.train_dataloader())
-    best = ModelCheckpoint(run_dir / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
+    best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
     loggers = build_loggers(config.logger, run_dir, run_config)
-    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers, batches)
+    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers)
+    _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
     try:
         trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
@@ -68,18 +69,17 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         _finish_wandb()
 
 
-def _check(config: DictConfig) -> None:
-    """The numbers that this file reads itself."""
-    for key, least in (("seed", 0), ("early_stop", 1)):
-        value = config[key]
-        if not (isinstance(value, int) and value >= least) and (key, value) != ("early_stop", None):
-            raise UserError(f"{key}={value!r} must be a whole number, {least} or more")
+def _log_short_epochs(trainer: Trainer, batches: int) -> None:
+    """Log at least once an epoch, however few batches it has or is limited to."""
+    limit = trainer.limit_train_batches or 1.0
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, batches))  # type: ignore[attr-defined]
 
 
-def _callbacks(config: DictConfig, run_dir: Path, best: ModelCheckpoint) -> list[Callback]:
+def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
-        ModelCheckpoint(run_dir / "checkpoints", "last", enable_version_counter=False),  # of every epoch, best or not
+        Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
         Verdicts(),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
@@ -121,6 +121,9 @@ def _announce(config: DictConfig, data: ECGDataModule, objective: Objective, run
         f"{type(objective.encoder).__name__} with {weights:.1f} M weights on {provenance.device()}"
         f"; run directory {run_dir}" + (f"\ncontinuing from {last}" if last else "")
     )
+    if data.store.substituted:
+        stand_ins = ", ".join(f"{pair} ({count})" for pair, count in data.store.substituted.items())
+        log.info(f"leads that stand in for missing ones (recordings): {stand_ins}")
 
 
 def _export(
@@ -128,7 +131,7 @@ def _export(
     run_dir: Path,
     data: ECGDataModule,
     objective: Objective,
-    best: ModelCheckpoint,
+    best: Checkpoint,
 ) -> Path:
     """Write the encoder of the best validation, with what made it and a verdict on it."""
     if not best.best_model_path:

@@ -29,13 +29,14 @@ from ecg_lightning.objectives.base import Objective
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance"},
-    {"signal"},
+    {"signal", "arguments"},
     {"data", "encoders"},
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks"},
+    {"callbacks", "metrics_log"},
     {"build"},
+    {"precheck"},
     {"pretraining", "assessment"},
     {"cli"},
 )

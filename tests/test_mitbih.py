@@ -13,7 +13,7 @@ import pytest
 import wfdb
 from numpy.typing import NDArray
 
-from ecg_lightning.data.mitbih import MITBIH, VALIDATION
+from ecg_lightning.data.mitbih import MITBIH, VALIDATION, MITBIHFile
 from ecg_lightning.data.record import BadRecord
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
@@ -244,6 +244,16 @@ def test_missing_and_damaged_annotations_are_a_bad_record(
     with pytest.raises(BadRecord, match=r"103\.atr.*on_bad_record=skip"):
         _ = module(copy, tmp_path / "cache").store
     assert module(copy, tmp_path / "cache", on_bad_record="skip").store.record_id.tolist() == ["100", "101", "106"]
+
+
+@pytest.mark.parametrize("lost", ["hea", "dat", "atr"])
+def test_a_recording_that_lost_a_file_is_missed_before_any_is_read(
+    copy: Path, tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MITBIHFile, "read", None)
+    (copy / f"103.{lost}").unlink()
+    with pytest.raises(BadRecord, match=rf"103\.{lost}: cannot be read"):
+        _ = module(copy, tmp_path / "cache").store
 
 
 @pytest.mark.parametrize("key", ["view", "task", "split"])

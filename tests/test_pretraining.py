@@ -200,11 +200,13 @@ def test_a_run_that_learns_nothing_says_so_and_stops_early(train: Train, tmp_pat
 
 def test_a_run_without_a_validation_ends_in_words(train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"before its first validation; raise trainer\.max_epochs or .*max_steps"):
-        train(tmp_path, "trainer.max_epochs=0")
+        train(tmp_path, "trainer.max_steps=1")
     assert not (tmp_path / "encoder.pt").exists()
 
 
-@pytest.mark.parametrize("wrong", ["seed=x", "seed=-1", "early_stop=0", "early_stop=soon", "seed=null"])
+@pytest.mark.parametrize(
+    "wrong", ["seed=x", "seed=-1", "early_stop=0", "early_stop=soon", "seed=null", "seed=true", "seed=4294967296"]
+)
 def test_a_number_out_of_range_is_refused_before_the_work(wrong: str, train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{wrong.split('=', maxsplit=1)[0]}=.* must be a whole number"):
         train(tmp_path / "run", wrong)
@@ -215,17 +217,36 @@ def test_a_number_out_of_range_is_refused_before_the_work(wrong: str, train: Tra
     ("wrong", "named"),
     [
         ("objective.mask_ratio=2", r"objective\.mask_ratio=2 must lie"),
-        ("objective.mask_ratio=most", r"configuration of ecg_lightning\.objectives\.mae\.MAE does not fit"),
-        ("+encoder.wings=2", r"configuration of ecg_lightning\.encoders\.vit\.ViT does not fit: .*'wings'"),
-        ("encoder.heads=0", r"configuration of ecg_lightning\.encoders\.vit\.ViT does not fit"),
-        ("trainer.accelerator=abacus", r"configuration of lightning\.Trainer does not fit: .*abacus"),
+        ("objective.mask_ratio=most", r"objective\.mask_ratio='most' must be a number"),
+        ("objective.warmup=2", r"objective\.warmup=2 must lie between 0 and 1"),
+        ("objective.decoder_heads=5", r"objective\.decoder_dim=32 is no multiple of objective\.decoder_heads=5"),
+        ("objective.decoder_depth=0", r"objective\.decoder_depth=0 must be at least 1"),
+        ("+encoder.wings=2", r"encoder \(ecg_lightning\.encoders\.vit\.ViT\) does not fit: .*'wings'"),
+        ("encoder.heads=0", r"encoder\.heads=0 must be at least 1"),
+        ("encoder.patch_seconds=0", r"encoder\.patch_seconds=0 must be above 0"),
+        ("encoder.patch_seconds=0.3", r"no whole number of patches.*encoder\.patch_seconds"),
+        ("trainer.accelerator=abacus", r"trainer \(lightning\.Trainer\) does not fit: .*abacus"),
+        ("trainer.max_epochs=abc", r"trainer\.max_epochs='abc' must be a whole number or null"),
+        ("trainer.accumulate_grad_batches=0", r"trainer\.accumulate_grad_batches=0 must be a whole number, 1 or"),
+        ("trainer.log_every_n_steps=x", r"trainer\.log_every_n_steps='x' must be a whole number"),
+        ("trainer.check_val_every_n_epoch=9", r"trainer\.max_epochs=6 ends before .*check_val_every_n_epoch=9"),
+        ("data.batch_size=1.5", r"data\.batch_size=1\.5 must be a whole number"),
+        ("data.seed=-1", r"data\.seed=-1 must be"),
+        ("data.spec.fs=x", r"data\.spec\.fs='x' must be a number"),
+        ("trainer.max_epochs=-1", r"trainer\.max_epochs=-1 has no end, .* give trainer\.max_steps"),
+        ("encoder._target_=os.nothing", r"encoder \(os\.nothing\) does not fit: .*nothing"),
+        ("data.spec=null", r"data\.spec is None; it must be"),
+        ("optimizer.lr=abc", r"optimizer\.lr='abc' must be a number"),
+        ("optimizer.lr=-1", r"optimizer \(torch\.optim\.AdamW\) does not fit: Invalid learning rate: -1"),
+        ("optimizer.betas=[0.9]", r"optimizer\.betas=\[0\.9\] must be a list of 2"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_by_name(
     wrong: str, named: str, train: Train, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=named):
-        train(tmp_path, wrong)
+        train(tmp_path, wrong, f"cache_dir={tmp_path / 'cache'}")
+    assert not (tmp_path / "cache").exists(), "refused before the recordings are prepared"
 
 
 @pytest.mark.parametrize("data", ["synthetic", "mitbih"])
@@ -270,6 +291,30 @@ def test_a_killed_run_continues_to_the_very_same_weights(
     ours, theirs = (read_checkpoint(folder / "encoder.pt") for folder in (tmp_path / "run", finished_run))
     assert ours.digest == theirs.digest
     assert {**ours.training, "commit": ""} == {**theirs.training, "commit": ""}
+
+
+def test_a_run_that_was_moved_continues_as_if_it_had_not_been(
+    train: Train, finished_run: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def fail(self: Objective, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (self.current_epoch, batch_idx) == (3, 1):
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(Objective, "on_train_batch_end", fail, raising=False)
+        train(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    ours, theirs = (read_checkpoint(train(folder)) for folder in (tmp_path / "there", finished_run))
+    assert ours.digest == theirs.digest and ours.training["epoch"] == theirs.training["epoch"]
+
+    def states(run_dir: Path) -> list[Any]:
+        kept = [state for key, state in last(run_dir)["callbacks"].items() if key.startswith("Checkpoint")]
+        return [(state["best_model_score"], Path(state["best_model_path"]).name) for state in kept]
+
+    assert states(tmp_path / "there") == states(finished_run)
+    tables = [list(folder.glob("csv/*/metrics.csv")) for folder in (tmp_path / "there", finished_run)]
+    assert len(tables[0]) == 1, "one table for the whole run"
+    pd.testing.assert_frame_equal(*(pd.read_csv(table) for (table,) in tables))
 
 
 def test_two_runs_of_one_process_are_two_runs_of_wandb(train: Train, tmp_path: Path, monkeypatch: Any) -> None:

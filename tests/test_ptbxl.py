@@ -157,6 +157,20 @@ def spoil_codes(text: str) -> Callable[[Path], None]:
     return change
 
 
+def replace_cell(column: str, row: int, value: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        table = pd.read_csv(folder / "ptbxl_database.csv")
+        table[column] = table[column].astype(object).where(table.index != row, value)
+        table.to_csv(folder / "ptbxl_database.csv", index=False)
+
+    return change
+
+
+def one_patient(folder: Path) -> None:
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table.assign(patient_id=7).to_csv(folder / "ptbxl_database.csv", index=False)
+
+
 def overwrite(file: str, content: bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / file).write_bytes(content)
 
@@ -175,6 +189,15 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no codes": (spoil_codes(""), "scp_codes is empty"),
     "empty table": (overwrite("ptbxl_database.csv", b""), "ptbxl_database.csv: cannot be read"),
     "noise": (overwrite("ptbxl_database.csv", bytes(range(128, 256))), "ptbxl_database.csv: cannot be read"),
+    "a recording twice": (replace_cell("ecg_id", 6, 6), r"ptbxl_database.csv: ecg_id 6 is there twice"),
+    "a patient of letters": (replace_cell("patient_id", 5, "x"), r"patient_id x is no number \(ecg_id 6\)"),
+    "no patient": (replace_cell("patient_id", 5, None), r"patient_id is empty \(ecg_id 6\)"),
+    "a fold past the last": (replace_cell("strat_fold", 5, 11), "strat_fold .*11.* is not one of 1 to 10"),
+    "a fold of letters": (replace_cell("strat_fold", 5, "x"), "strat_fold x is not one of 1 to 10"),
+    "a patient in two folds": (one_patient, "patient_id .* is in several folds"),
+    "no file": (replace_cell("filename_lr", 5, None), "filename_lr is empty"),
+    "a heading alone": (lambda folder: pd.read_csv(folder / "ptbxl_database.csv").head(0).to_csv(
+        folder / "ptbxl_database.csv", index=False), "ptbxl_database.csv: has no row"),
     "no signal": (lambda folder: (folder / "records100/00000/00007_lr.dat").unlink(), "00007_lr.dat"),
 }  # fmt: skip
 

@@ -372,6 +372,16 @@ def test_methods_that_were_run_in_several_ways_are_told_apart():
     ]
 
 
+def test_ways_that_share_a_word_with_a_digest_or_differ_in_the_windows_are_told_apart():
+    def way(encoder: str, seconds: int) -> Any:
+        return {"protocol": {"method": {"encoder": encoder}}, "data": {"window_seconds": seconds}}
+
+    rows = flatten([result(config=way("pretrained", 10)), result(config=way("random", 10))])
+    assert rows["method"].tolist() == [f"MAE, linear probe (with encoder {name})" for name in ("pretrained", "random")]
+    rows = flatten([result(config=way("pretrained", seconds)) for seconds in (5, 10)])
+    assert rows["method"].tolist() == [f"MAE, linear probe (data.window_seconds {seconds})" for seconds in (5, 10)]
+
+
 def test_models_seeds_are_seeds_too():
     rows = flatten([result(seed=0), result(seed=0, model_seed=1, value=0.7)])
     assert rows["seed"].tolist() == [0, "0/1"]

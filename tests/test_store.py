@@ -347,8 +347,9 @@ def test_a_bad_recording_stops_the_run_or_is_left_out_by_name(
     sources = three(tmp_path / "in")
     spoil, says = BAD[fault]
     spoil(tmp_path / "in/b")
-    with pytest.raises(BadRecord, match=f"{says}.*data.on_bad_record=skip"):
+    with pytest.raises(BadRecord, match=f"{says}.*data.on_bad_record=skip") as stopped:
         prepare("set", sources, SPEC, tmp_path / "cache")
+    assert str(tmp_path / "in/b") in str(stopped.value), "the file is named"
     assert not list((tmp_path / "cache").glob("*.h5")) and not list((tmp_path / "cache").glob(".*.partial"))
 
     store = prepare("set", sources, SPEC, tmp_path / "cache", on_bad_record="skip")
@@ -359,6 +360,8 @@ def test_a_bad_recording_stops_the_run_or_is_left_out_by_name(
         np.testing.assert_array_equal(store.signal(row), random_digits(samples, seed))
     with pytest.raises(UserError, match=f"{says}.*recording b"):
         prepare("set", sources, SPEC, tmp_path / "cache")
+    prepare("set", sources, SPEC, tmp_path / "cache", on_bad_record="skip")
+    assert "left out 1 bad of 3 recordings: b" in capsys.readouterr().out, "said of a store that was there too"
 
 
 def test_without_a_good_recording_there_is_no_store(tmp_path: Path) -> None:

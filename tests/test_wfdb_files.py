@@ -108,11 +108,11 @@ def test_formats_that_are_not_decoded_here_are_read_by_wfdb(tmp_path: Path, fmt:
 @pytest.mark.parametrize(
     "signals",
     [
-        ["r.dat 61 200(3)/mV 16 0 0 0 0 I", "r.dat 61 100/mV 16 5 0 0 0 II"],
-        ["r.dat 16 200/mV 16 0 0 0 0 I", "s.dat 16 200/mV 16 0 0 0 0 II"],
-        ["r.dat 16 200/mV 16 0 0 0 0 I", "s.dat 212 200/mV 12 0 0 0 0 II"],
-        ["r.dat 16x2 200/mV 16 0 0 0 0 I", "r.dat 16x2 200/mV 16 0 0 0 0 II"],
-        ["r.dat 16:1 200/mV 16 0 0 0 0 I", "r.dat 16 200/mV 16 0 0 0 0 II"],
+        ["r.dat 61 200(3)/mV 16 0 0 1 0 I", "r.dat 61 100/mV 16 5 0 1 0 II"],
+        ["r.dat 16 200/mV 16 0 0 1 0 I", "s.dat 16 200/mV 16 0 0 1 0 II"],
+        ["r.dat 16 200/mV 16 0 0 1 0 I", "s.dat 212 200/mV 12 0 0 1 0 II"],
+        ["r.dat 16x2 200/mV 16 0 0 1 0 I", "r.dat 16x2 200/mV 16 0 0 1 0 II"],
+        ["r.dat 16:1 200/mV 16 0 0 1 0 I", "r.dat 16 200/mV 16 0 0 1 0 II"],
     ],
     ids=["format 61", "two files", "two files of two formats", "two samples a frame", "skew"],
 )
@@ -121,6 +121,13 @@ def test_layouts_that_are_not_decoded_here_are_read_by_wfdb(tmp_path: Path, sign
     for file in ("r.dat", "s.dat"):
         (tmp_path / file).write_bytes(bytes(range(48)))
     assert not is_direct(tmp_path / "r")
+    with pytest.raises(BadRecord, match=r"\.dat.*checksum says 1;"):
+        of(tmp_path / "r").read()
+    frames = "x2" in signals[0]
+    stored = wfdb.rdrecord(str(tmp_path / "r"), physical=False, smooth_frames=not frames, ignore_skew=True)
+    sums = stored.calc_checksum(expanded=frames)
+    stated = [line.replace(" 0 1 0 ", f" 0 {total} 0 ") for line, total in zip(signals, sums, strict=True)]
+    (tmp_path / "r.hea").write_text("\n".join(["r 2 250 6", *stated]))
     assert_agrees_with_wfdb(tmp_path / "r")
 
 
@@ -128,6 +135,9 @@ def test_a_recording_in_several_segments_is_read_by_wfdb(tmp_path: Path) -> None
     write(tmp_path, 16, ramp(samples=40))
     (tmp_path / "long.hea").write_text("long/2 3 250 80\nr 40\nr 40\n")
     assert_agrees_with_wfdb(tmp_path / "long")
+    edit("r.dat", lambda raw: bytes([raw[0] ^ 1]) + raw[1:])(tmp_path)
+    with pytest.raises(BadRecord, match=r"r\.dat.*checksum"):
+        of(tmp_path / "long").read()
 
 
 def test_optional_fields_of_a_header_take_the_values_of_the_format(tmp_path: Path) -> None:
@@ -201,6 +211,14 @@ def test_a_flipped_bit_contradicts_the_checksum(fmt: int, bit: int, byte: int) -
         (Path(folder) / "r.dat").write_bytes(raw)
         with pytest.raises(BadRecord, match=r"r\.dat.*checksum"):
             of(path).read()
+
+
+@pytest.mark.parametrize("fmt", [24, 32, 80])
+def test_what_wfdb_decodes_is_compared_with_its_checksum_too(tmp_path: Path, fmt: int) -> None:
+    path = write(tmp_path, fmt, ramp())
+    edit("r.dat", lambda raw: raw[:9] + bytes([raw[9] ^ 1]) + raw[10:])(tmp_path)
+    with pytest.raises(BadRecord, match=r"r\.dat.*checksum"):
+        of(path).read()
 
 
 @pytest.mark.parametrize("fault", ["truncated signals", "missing signals", "unknown unit"])

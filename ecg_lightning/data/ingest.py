@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -89,6 +89,8 @@ def prepare(
     if store.skipped and on_bad_record == "raise":
         record, fault = next(iter(store.skipped.items()))
         raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){_REMEDY}")
+    if store.skipped:
+        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {len(files)} recordings: {_list(store.skipped)}")
     return store
 
 
@@ -129,8 +131,6 @@ def _build(name: str, files: Sequence[RecordFile], spec: SignalSpec, path: Path,
         faults |= {item.record_id: item.fault for item in rendered if item.fault}
         if not good:
             raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
-        if faults:
-            tqdm.write(f"{name}: left out {len(faults)} bad of {len(files)} recordings: {_list(faults)}")
         _write_tables(partial, good, spec, faults)
         partial.replace(path)
     finally:
@@ -242,7 +242,7 @@ def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> R
     }
     try:
         record = item.file.read()
-        microvolts = _to_microvolts(record, item.file.record_id, spec)
+        microvolts = _to_microvolts(record, str(item.file.paths()[0]), spec)
     except BadRecord as error:
         return Rendered(**place, fault=str(error))
     signals[item.start : item.start + item.length] = microvolts
@@ -256,7 +256,7 @@ def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> R
     )
 
 
-def _to_microvolts(record: Record, record_id: str, spec: SignalSpec) -> NDArray[np.int16]:
+def _to_microvolts(record: Record, named: str, spec: SignalSpec) -> NDArray[np.int16]:
     """Render one recording, (T, L) int16.
 
     Raises:
@@ -266,18 +266,18 @@ def _to_microvolts(record: Record, record_id: str, spec: SignalSpec) -> NDArray[
         selected = select_leads(record.signal, record.leads, spec.leads, spec.missing)
         sources = lead_sources(record.leads, spec.leads, spec.missing).values()
     except UserError as error:
-        raise BadRecord(f"recording {record_id}: {error}") from error
+        raise BadRecord(f"{named}: {error}") from error
     invalid = np.count_nonzero(~np.isfinite(selected), axis=1)
     flat = selected.min(axis=1) == selected.max(axis=1)
     for lead, samples, still in zip(sources, invalid, flat, strict=True):
         if samples:
-            raise BadRecord(f"recording {record_id}: lead {lead} holds {samples} invalid samples (NaN)")
+            raise BadRecord(f"{named}: lead {lead} holds {samples} invalid samples (NaN)")
         if still and lead != "zero":
-            raise BadRecord(f"recording {record_id}: lead {lead} is flat over its whole length")
+            raise BadRecord(f"{named}: lead {lead} is flat over its whole length")
     microvolts = np.rint(resample(selected, record.fs, spec.fs).T * MICROVOLT)
     peak = float(np.abs(microvolts).max())
     if peak > np.iinfo(np.int16).max:
-        raise BadRecord(f"recording {record_id}: reaches {peak / MICROVOLT:.0f} mV, so its gain or unit is wrong")
+        raise BadRecord(f"{named}: reaches {peak / MICROVOLT:.0f} mV, so its gain or unit is wrong")
     return np.ascontiguousarray(microvolts.astype(np.int16))
 
 
@@ -297,6 +297,6 @@ def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, fa
         os.fsync(handle.fileno())
 
 
-def _list(faults: dict[str, str], most: int = 5) -> str:
+def _list(faults: Mapping[str, str], most: int = 5) -> str:
     shown = "; ".join(f"{record} ({fault})" for record, fault in list(faults.items())[:most])
     return shown if len(faults) <= most else f"{shown}; and {len(faults) - most} more (all in the store)"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.data.locate import locate
 from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples
-from ecg_lightning.data.record import BadRecord, Record, RecordFile
+from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
 from ecg_lightning.errors import UserError
@@ -96,18 +96,28 @@ class MITBIHFile(WFDBFile):
         """Header, signal and annotation file."""
         return [*super().paths(), self.path.with_name(self.path.name + ".atr")]
 
+    def layout(self) -> Layout:
+        """See `RecordFile`; the annotations are there and whole."""
+        layout = super().layout()
+        annotations = Path(f"{self.path}.atr")
+        try:
+            whole = annotations.read_bytes().endswith(b"\0\0")  # The format's end mark.
+        except OSError as error:
+            raise BadRecord(f"{annotations}: cannot be read ({error.strerror}); fetch it again") from None
+        if not whole:
+            raise BadRecord(f"{annotations} is truncated: it has no end mark; fetch it again")
+        return layout
+
     def read(self) -> Record:
         """The recording; its annotation lists sample and symbol of each beat."""
         import wfdb
 
+        self.layout()
         record = super().read()
         try:
             marks = wfdb.rdann(str(self.path), "atr")
-            whole = Path(f"{self.path}.atr").read_bytes().endswith(b"\0\0")  # The format's end mark.
         except Exception as error:  # wfdb raises whatever its parsing ran into
             raise BadRecord(f"{self.path}.atr: the annotations cannot be read ({error}); fetch it again") from error
-        if not whole:
-            raise BadRecord(f"{self.path}.atr is truncated: it has no end mark; fetch it again")
         symbol = np.array(marks.symbol, dtype="U1")
         beat = np.isin(symbol, list("".join(AAMI.values())))
         annotation = {"sample": marks.sample[beat].tolist(), "symbol": "".join(symbol[beat])}
@@ -156,7 +166,8 @@ class MITBIH(ECGDataModule):
     def records(self) -> Sequence[RecordFile]:
         """Every record that is there."""
         folder = locate(self.root, "[0-9]*.hea", ("mitdb",), self.download)
-        names = sorted(path.stem for path in folder.glob("[0-9]*.hea"))
+        # A file of any kind counts, so that a recording whose header is lost is missed.
+        names = sorted({path.stem for suffix in ("hea", "dat", "atr") for path in folder.glob(f"[0-9]*.{suffix}")})
         return [MITBIHFile(folder / name, name, f"{self.name}/{SAME_SUBJECT.get(name, name)}") for name in names]
 
     @property

@@ -103,6 +103,8 @@ class ECGDataModule(LightningDataModule):
                 raise UserError(f"data.{key}={value!r} is not one of {', '.join(allowed)}")
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size} must be at least 1")
+        if seed < 0:
+            raise UserError(f"data.seed={seed} must be a whole number, 0 or more")
         self.name: str = name
         self.root, self.spec, self.cache_dir = Path(root), spec, Path(cache_dir)
         self.batch_size, self.seed, self.on_bad_record, self.residency = batch_size, seed, on_bad_record, residency

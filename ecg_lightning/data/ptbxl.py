@@ -58,16 +58,14 @@ class PTBXL(ECGDataModule):
     def records(self) -> Sequence[RecordFile]:
         """The recordings of the table; all of them must be there."""
         table = self._database
-        used = table[["ecg_id", "patient_id", "scp_codes", "strat_fold", FILENAME[self._source_fs(table)]]]
-        empty = used.columns[used.isna().any()]
-        if len(empty):
-            number = used.loc[used[empty[0]].isna(), "ecg_id"].iloc[0]
-            raise UserError(f"{self.folder / DATABASE}: column {empty[0]} is empty for ecg_id {number}; fetch it again")
+        filename = FILENAME[self._source_fs(table)]
+        _check_cells(table, filename, self.folder / DATABASE)
+        used = table[["ecg_id", "patient_id", "scp_codes", "strat_fold", filename]]
         return [
             WFDBFile(
-                self.folder / path, str(number), f"{self.name}/{who:.0f}", int(fold), {"scp_codes": statements(text)}
+                self.folder / path, str(number), f"{self.name}/{who:.0f}", int(fold), {"scp_codes": statements(codes)}
             )
-            for number, who, text, fold, path in used.itertuples(index=False)
+            for number, who, codes, fold, path in used.itertuples(index=False)
         ]
 
     def split_of_records(self, store: Store) -> NDArray[np.int8]:
@@ -89,7 +87,7 @@ class PTBXL(ECGDataModule):
     @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """The task's labels that occur in the table, in alphabetical order."""
-        present = {code for text in self._database["scp_codes"] for code in statements(text)}
+        present = {code for text in self._database["scp_codes"] for code in statements(text) or ()}
         return tuple(sorted({label for code, label in self._labels.items() if code in present}))
 
     @cached_property
@@ -119,19 +117,35 @@ class PTBXL(ECGDataModule):
         return 500 if first.with_name(first.name + ".hea").exists() else 100
 
 
-def statements(text: str) -> dict[str, float]:
-    """The `scp_codes` of one recording: statement and likelihood.
-
-    Raises:
-        UserError: the text is no dictionary.
-    """
+def statements(text: str) -> dict[str, float] | None:
+    """The `scp_codes` of one recording, statement and likelihood; None where the text is no such dictionary."""
     try:
         codes = ast.literal_eval(text)
         return {str(code): float(likelihood) for code, likelihood in codes.items()}
-    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{DATABASE}: scp_codes {text!r} is not a dictionary of statements; fetch the table again"
-        ) from error
+    except (ValueError, SyntaxError, AttributeError, TypeError):
+        return None
+
+
+def _check_cells(table: pd.DataFrame, filename: str, path: Path) -> None:
+    """Every recording once, with a patient who is in one fold, from 1 to 10, a file and statements.
+
+    Raises:
+        UserError: it is not so; the message names the table, the recording and the column.
+    """
+    patient, fold = (pd.to_numeric(table[column], errors="coerce") for column in ("patient_id", "strat_fold"))
+    faults = (
+        ("ecg_id", table["ecg_id"].duplicated(), "is there twice"),
+        ("scp_codes", pd.Series(statements(text) is None for text in table["scp_codes"]), "is not a dictionary"),
+        ("patient_id", patient.isna(), "is no number"),
+        ("strat_fold", ~fold.isin(range(1, 11)), "is not one of 1 to 10"),
+        (filename, table[filename].isna(), "is no file"),
+        ("patient_id", fold.groupby(patient).transform("nunique") > 1, "is in several folds"),
+    )
+    for column, where, fault in faults:
+        if where.any():
+            value, number = (table.loc[where, name].iloc[0] for name in (column, "ecg_id"))
+            wrong = "is empty" if pd.isna(value) else f"{value} {fault}"
+            raise UserError(f"{path}: {column} {wrong} (ecg_id {number}); fetch the table again")
 
 
 def _read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
@@ -140,6 +154,8 @@ def _read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFr
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again") from error
     missing = [column for column in columns if column not in table.columns]
+    if not missing and table.empty:
+        raise UserError(f"{path}: has no row; fetch it again")
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; it is not the published table, fetch it again")
     return table

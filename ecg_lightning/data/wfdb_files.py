@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -206,6 +206,7 @@ class WFDBFile:
         """See `RecordFile`."""
         header = self._header
         if header is None or not header.direct:
+            self._verify_by_wfdb()
             record = self._by_wfdb("rdrecord")
             units = [_to_millivolt(unit, self.path) for unit in record.units]
             return self._record(record.p_signal.T * np.array(units)[:, None], float(record.fs), tuple(record.sig_name))
@@ -227,12 +228,35 @@ class WFDBFile:
         digital = decode(raw, first.format, len(header.signals), header.samples)
         sums = digital.sum(axis=0, dtype=np.int64) % 65536
         for signal, total in zip(header.signals, sums, strict=True):
-            if signal.checksum is not None and signal.checksum != total:
-                raise BadRecord(
-                    f"{self.path.with_name(first.file)}: the samples of lead {signal.lead} add up to {total}, the "
-                    f"header's checksum says {signal.checksum}; header and data disagree, fetch the recording again"
-                )
+            self._compare(signal.file, signal.lead, signal.checksum, int(total))
         return digital
+
+    def _verify_by_wfdb(self) -> None:
+        """Compare the checksums with the samples as they are stored, every one of every frame, without skew."""
+        header = self._by_wfdb("rdheader")
+        for name, samples in zip(getattr(header, "seg_name", ()), getattr(header, "seg_len", ()), strict=True):
+            if samples and name != "~":  # neither a layout nor a gap
+                replace(self, path=self.path.with_name(name)).read()
+        told = getattr(header, "checksum", None)
+        if not told:
+            return
+        frames = any(count and count > 1 for count in header.samps_per_frame)
+        record = self._by_wfdb("rdrecord", physical=False, smooth_frames=not frames, ignore_skew=True)
+        stored = record.e_d_signal if frames else record.d_signal
+        if stored is None:
+            raise BadRecord(f"{self.path}.hea: wfdb finds no signal in it; fetch the recording again")
+        for file, lead, checksum, digital in zip(
+            header.file_name, header.sig_name, told, stored if frames else stored.T, strict=True
+        ):
+            total = int(np.asarray(digital, np.int64).sum()) % 65536
+            self._compare(file, lead, None if checksum is None else checksum % 65536, total)
+
+    def _compare(self, file: str, lead: str, told: int | None, total: int) -> None:
+        if told is not None and told != total:
+            raise BadRecord(
+                f"{self.path.with_name(file)}: the samples of lead {lead} add up to {total}, the header's checksum "
+                f"says {told}; header and data disagree, fetch the recording again"
+            )
 
     def _check_size(self, header: Header) -> None:
         first = header.signals[0]

@@ -21,13 +21,18 @@ class ViT(PatchEncoder):
         patch_seconds: length of one patch in seconds.
 
     Raises:
-        UserError: the window is not a whole number of patches, or `dim` not a multiple of `heads`.
+        UserError: the window is not a whole number of patches, `dim` not a multiple of `heads`, or a size not positive.
     """
 
     def __init__(self, spec: SignalSpec, dim: int, depth: int, heads: int, patch_seconds: float) -> None:
         super().__init__(spec, dim)
+        for key, value in (("dim", dim), ("depth", depth), ("heads", heads)):
+            if value < 1:
+                raise UserError(f"encoder.{key}={value} must be at least 1")
         if dim % heads:
             raise UserError(f"encoder.dim={dim} is no multiple of encoder.heads={heads}")
+        if not patch_seconds > 0:
+            raise UserError(f"encoder.patch_seconds={patch_seconds} must be above 0")
         self.patch = max(1, round(patch_seconds * spec.fs))
         self._check(spec.samples)
         self.project = nn.Linear(len(spec.leads) * self.patch, dim)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ecg_lightning.data.module import SHORTEST_EPOCH, ECGDataModule
 from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Prediction
 from ecg_lightning.evaluation.readout import read_out, width
 
@@ -35,11 +36,18 @@ class FineTune:
         lr: peak learning rate of the head.
         encoder_lr: peak learning rate of the encoder.
         weight_decay: of AdamW.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
         self, init: Init, steps: int, batch_size: int, lr: float, encoder_lr: float, weight_decay: float
     ) -> None:
+        for key, value, least in (("steps", steps, 1), ("batch_size", batch_size, 1), ("lr", lr, 0),
+                                  ("encoder_lr", encoder_lr, 0), ("weight_decay", weight_decay, 0)):  # fmt: skip
+            if value < least:
+                raise UserError(f"protocol.method.{key}={value} must be {least} or more")
         self.init = init
         self.steps = steps
         self.batch_size = batch_size

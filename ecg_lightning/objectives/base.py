@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.errors import UserError
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
@@ -37,10 +38,15 @@ class Objective(LightningModule):
         optimizer: makes the optimiser from parameter groups.
         warmup: share of all steps over which the learning rate rises linearly; then it falls as a cosine to 0.
         seed: of masks, views, negatives.
+
+    Raises:
+        UserError: the warm-up is no share.
     """
 
     def __init__(self, encoder: Encoder, optimizer: OptimizerFactory, warmup: float = 0.1, seed: int = 0) -> None:
         super().__init__()
+        if not 0 <= warmup <= 1:
+            raise UserError(f"objective.warmup={warmup} must lie between 0 and 1: it is a share of all steps")
         self.encoder = encoder
         self.optimizer = optimizer
         self.warmup = warmup

@@ -99,7 +99,7 @@ class MAE(Objective):
 
     Raises:
         ValueError: the encoder is not made of patches.
-        UserError: the mask ratio is not between 0 and 1, or a window is a single patch.
+        UserError: the mask ratio is not between 0 and 1, a window is a single patch, or the decoder cannot be built.
     """
 
     def __init__(
@@ -122,6 +122,13 @@ class MAE(Objective):
             raise UserError(f"objective.mask_ratio={mask_ratio} must lie between 0 and 1")
         if encoder.spec.samples < 2 * encoder.patch:
             raise UserError("objective=mae needs windows of two patches or more; lower encoder.patch_seconds")
+        for key, value in (("dim", decoder_dim), ("depth", decoder_depth), ("heads", decoder_heads)):
+            if value < 1:
+                raise UserError(f"objective.decoder_{key}={value} must be at least 1")
+        if decoder_dim % decoder_heads:
+            raise UserError(
+                f"objective.decoder_dim={decoder_dim} is no multiple of objective.decoder_heads={decoder_heads}"
+            )
         self.mask_ratio = mask_ratio
         self.normalise_targets = normalise_targets
         self.patch = encoder.patch

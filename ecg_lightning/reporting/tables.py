@@ -71,7 +71,10 @@ def _distinct_names(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _way(result: Mapping[str, Any]) -> dict[str, Any]:
     """What may differ among results of one method, budget and seed."""
     digests = {"encoder": result["encoder"]["digest"], "data": result["data"]["fingerprint"]}
-    return {**result["config"]["protocol"]["method"], **{key: value[:6] for key, value in digests.items()}}
+    view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in ("window_seconds", "source_fs")}
+    method = {f"with {key}" if key in digests else key: value
+              for key, value in result["config"]["protocol"]["method"].items()}  # fmt: skip
+    return {**view, **method, **{key: value[:6] for key, value in digests.items()}}
 
 
 def summarise(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

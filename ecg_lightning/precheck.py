@@ -1,0 +1,68 @@
+"""What can be told of a command's configuration before any data are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from omegaconf import DictConfig, ListConfig
+
+from ecg_lightning.arguments import fits
+from ecg_lightning.build import build_budget, build_protocol
+from ecg_lightning.errors import UserError
+
+LARGEST_SEED = 2**32 - 1
+"""Of numpy's and scikit-learn's older generators."""
+
+
+def check_training(config: DictConfig) -> None:
+    """The numbers of `conf/train.yaml`, and those of the trainer that Lightning takes as they are.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    _check_whole(config, {"seed": 0})
+    if config.early_stop is not None:
+        _check_whole(config, {"early_stop": 1})
+    trainer = config.trainer
+    _check_whole(trainer, {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1},
+                 "trainer.")  # fmt: skip
+    epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
+    if epochs == -1 and trainer.max_steps == -1:
+        raise UserError(
+            "trainer.max_epochs=-1 has no end, and the learning rate falls towards one; give trainer.max_steps"
+        )
+    if fits(epochs, int) and 0 <= epochs < every:
+        raise UserError(
+            f"trainer.max_epochs={epochs} ends before the first validation, which chooses the encoder; raise it or "
+            f"lower trainer.check_val_every_n_epoch={every}"
+        )
+
+
+def check_evaluation(config: DictConfig) -> None:
+    """The values of `conf/evaluate.yaml`, the budget, and the protocol with those beside it.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    _check_whole(config, {"seed": 0, "model_seed": 0, "resamples": 0, "finetune_steps": 1})
+    if not isinstance(config.allow_seen_patients, bool):
+        raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
+    for key in ("checkpoint", "cache_dir", "results_dir"):
+        if not isinstance(config[key], str) and (key, config[key]) != ("results_dir", None):
+            raise UserError(f"{key}={config[key]!r} must be the name of a file or folder")
+    build_budget(config.budget)
+    build_protocol(config.protocol.method)
+    if not isinstance(config.protocol.beside, ListConfig) or set(config.protocol.beside) - set(config.beside):
+        raise UserError(f"protocol.beside={config.protocol.beside} must be a list out of {', '.join(config.beside)}")
+    for name in config.protocol.beside:
+        build_protocol(config.beside[name].method)
+
+
+def _check_whole(config: DictConfig, least: Mapping[str, int], prefix: str = "") -> None:
+    """Whole numbers from a least value on; a seed also up to the largest there is."""
+    for key, low in least.items():
+        value = config[key]
+        most = LARGEST_SEED if key.endswith("seed") else None
+        if not fits(value, int) or value < low or (most is not None and value > most):
+            bound = f", {low} or more" if most is None else f" from {low} to {most}"
+            raise UserError(f"{prefix}{key}={value!r} must be a whole number{bound}")
