@@ -167,7 +167,8 @@ class MITBIH(ECGDataModule):
         """Every record that is there."""
         folder = locate(self.root, "[0-9]*.hea", ("mitdb",), self.download)
         # A file of any kind counts, so that a recording whose header is lost is missed.
-        names = sorted({path.stem for suffix in ("hea", "dat", "atr") for path in folder.glob(f"[0-9]*.{suffix}")})
+        files = [path for suffix in ("hea", "dat", "atr") for path in folder.glob(f"[0-9]*.{suffix}")]
+        names = sorted({path.stem for path in files if path.stem.isdigit()})  # not PhysioNet's 102-0.atr
         return [MITBIHFile(folder / name, name, f"{self.name}/{SAME_SUBJECT.get(name, name)}") for name in names]
 
     @property

@@ -51,7 +51,7 @@ def encoder_features(cell: Cell, which: Which) -> FrozenFeatures:
 
 
 def cached(path: Path, compute: Callable[[], Matrix]) -> Matrix:
-    """Compute once, even among several processes; afterwards read the file."""
+    """Compute once, even among several processes; afterwards map the file, of which few labels need few rows."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -59,7 +59,7 @@ def cached(path: Path, compute: Callable[[], Matrix]) -> Matrix:
                 partial = path.with_suffix(".partial.npy")
                 np.save(partial, compute())
                 partial.replace(path)
-    matrix: Matrix = np.load(path)
+    matrix: Matrix = np.load(path, mmap_mode="c")  # torch takes no array that may not be written to
     return matrix
 
 
