@@ -241,7 +241,8 @@ def build(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def start(seconds: float, where: str = "alone") -> subprocess.Popen[str]:
         arguments = [sys.executable, str(script), str(tmp_path / "in"), str(tmp_path / "cache"), str(seconds), where]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        started.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment))
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=environment))
         return started[-1]
 
     yield start
@@ -294,6 +295,20 @@ def test_a_killed_builder_leaves_no_store_and_the_next_run_builds_it(
     store = prepare("set", sources, SPEC, tmp_path / "cache")
     np.testing.assert_array_equal(store.signal(1), random_digits(300, seed=1))
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".h5", ".lock"}
+
+
+def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_ever(
+    tmp_path: Path, build: Callable[..., Any]
+) -> None:
+    three(tmp_path / "in")
+    script = tmp_path / "builder.py"
+    script.write_text(BUILDER.replace('if __name__ == "__main__":', "if True:"))
+    careless = build(0, "workers")
+    _, said = careless.communicate(timeout=60)
+    assert careless.returncode == 1
+    assert said.rstrip().splitlines()[-1].startswith("ecg_lightning.errors.UserError: a process that reads recordings")
+    assert "under `if __name__ == '__main__':`" in said
+    assert ".h5" not in {path.suffix for path in (tmp_path / "cache").iterdir()}
 
 
 # --- bad recordings ---------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import blake2b
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any, Literal, NamedTuple
@@ -81,6 +82,8 @@ def prepare(
     identity = _identity(files, spec)
     path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{identity}.h5"
     if not path.exists():
+        if getattr(current_process(), "_inheriting", False):  # it would wait for its own parent, for ever
+            raise RuntimeError(f"data set {name!r} is prepared while a worker process starts; {_GUARD}")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
@@ -95,6 +98,7 @@ def prepare(
 
 
 _REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
+_GUARD = "a script of your own must keep what it does under `if __name__ == '__main__':`"
 
 
 def _identity(files: Sequence[RecordFile], spec: SignalSpec) -> str:
@@ -198,6 +202,9 @@ def _render_all(placed: Sequence[Placed], path: Path, offset: int, rows: int, sp
     try:
         for future in [pool.submit(_render_chunk, chunk, path, offset, rows, spec) for chunk in chunks]:
             yield from future.result()
+    except BrokenProcessPool as error:
+        raise UserError(f"a process that reads recordings has died, for lack of memory or on its start: {_GUARD}, and "
+                        "others run again") from error  # fmt: skip
     finally:
         pool.shutdown(cancel_futures=True)
 
