@@ -8,22 +8,22 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
 from ecg_lightning.build import build_budget, build_data, build_protocol, plain
-from ecg_lightning.data.budget import LabelBudget, SealedLabels
-from ecg_lightning.data.module import ECGDataModule, Examples
+from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.metrics import score
+from ecg_lightning.evaluation.setting import Setting
+from ecg_lightning.precheck import check_evaluation
 from ecg_lightning.results import read_result, write_result
 
 log = logging.getLogger(__name__)
@@ -32,57 +32,6 @@ NOT_PART_OF_A_RESULT = ("root", "cache_dir", "batch_size", "residency", "on_bad_
 """Keys of the data's configuration that say where and how fast, not what; the encoder brings its own spec."""
 
 HEADLINE = ("accuracy", "macro_f1", "macro_auroc")
-
-
-class Setting:
-    """Encoder and data: what the cells of a sweep share.
-
-    Args:
-        checkpoint: the pretrained encoder.
-        data: the data set, rendered to the encoder's signal.
-    """
-
-    def __init__(self, checkpoint: EncoderCheckpoint, data: ECGDataModule) -> None:
-        self.checkpoint = checkpoint
-        self.data = data
-        self._drawn: dict[tuple[LabelBudget, int], NDArray[np.int64]] = {}
-
-    @cached_property
-    def train(self) -> Examples:
-        """The training split."""
-        return self.data.labelled.of("train")
-
-    @cached_property
-    def test(self) -> Examples:
-        """The test split.
-
-        Raises:
-            UserError: it is empty.
-        """
-        test = self.data.labelled.of("test")
-        if not len(test.row):
-            raise UserError(
-                f"data={self.data.name}: no example belongs to the test split; add recordings to {self.data.root}"
-            )
-        return test
-
-    def draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
-        """The budget's examples, drawn once for all methods."""
-        if (budget, seed) not in self._drawn:
-            patient = self._patient_number[self.train.row]
-            self._drawn[budget, seed] = budget.draw(self.train.y, patient, self.data.classes, seed)
-        return self._drawn[budget, seed]
-
-    @property
-    def test_patient(self) -> NDArray[np.int64]:
-        """(N,) whose each test example is."""
-        return self._patient_number[self.test.row]
-
-    @cached_property
-    def _patient_number(self) -> NDArray[np.int64]:
-        """(R,) the patients' places in the alphabet: beats are sorted by patient more than once, text takes long."""
-        number: NDArray[np.int64] = np.unique(self.data.store.patient, return_inverse=True)[1]
-        return number
 
 
 def assess(config: DictConfig) -> Path:
@@ -97,23 +46,29 @@ def assess(config: DictConfig) -> Path:
     Raises:
         UserError: checkpoint, data or budget do not fit together.
     """
+    check_evaluation(config)
     config = without_run_keys(config)
     # Nothing is evaluated in a random order of windows: all seeds share the data.
     shared = {key: value for key, value in plain(config.data).items() if key != "seed"}
     setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
-    data = setting.data
-    folder = cell_folder(config, setting.checkpoint, data)
-    done = read_result(folder)
+    results_folder(config).mkdir(parents=True, exist_ok=True)  # told now, not after hours, that nobody may write there
+    return _assess(config, setting)
+
+
+def _assess(config: DictConfig, setting: Setting) -> Path:
+    folder = cell_folder(config, setting.checkpoint, setting.data)
+    before = read_result(folder)
+    done = before if before is not None and before["status"] == "done" else None
     if done is not None and _is_complete(done, config):
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
     try:
-        beside = {name: _baseline(config, name) for name in config.protocol.beside}
+        beside = {name: _baseline(config, setting, name) for name in config.protocol.beside}
         content = _evaluate(config, setting)
     except Exception as error:
-        write_result(
-            folder, {"status": "failed", "error": f"{type(error).__name__}: {error}", **_identity(config, data)}
-        )
+        if done is None:
+            failed = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            write_result(folder, {**failed, **_identity(config, setting.data)})
         raise
     write_result(folder, {**content, "baselines": beside})
     log.info(f"{folder.name}: {_headline(content['metrics'])}")
@@ -121,9 +76,7 @@ def assess(config: DictConfig) -> Path:
 
 
 def _is_complete(result: Mapping[str, Any], config: DictConfig) -> bool:
-    """Whether a result says all that is asked of it: its intervals, and the baselines beside it."""
-    if result["status"] != "done":
-        return False
+    """Whether a finished result says all that is asked of it: its intervals, and the baselines beside it."""
     same_intervals: bool = result["config"]["resamples"] == config.resamples
     return same_intervals and set(config.protocol.beside) <= result["baselines"].keys()
 
@@ -160,22 +113,25 @@ def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGData
 
 @lru_cache(maxsize=1)
 def _setting(checkpoint_path: str, data_config: str) -> Setting:
+    """Encoder and data, kept for the next cell of a sweep."""
     checkpoint = read_checkpoint(checkpoint_path)
-    return Setting(checkpoint, build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec))
+    data = build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec)
+    _ = data.classes  # a broken table of labels is told before the recordings are prepared
+    return Setting(checkpoint, data)
 
 
-def _baseline(config: DictConfig, name: str) -> Mapping[str, Any]:
+def _baseline(config: DictConfig, setting: Setting, name: str) -> Mapping[str, Any]:
     """The result of the same cell under another protocol."""
     other = config.copy()
     other.protocol = config.beside[name]
-    result = read_result(assess(other))
+    result = read_result(_assess(other, setting))
     assert result is not None
     return {"metrics": result["metrics"], "details": result["details"]}
 
 
 def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
     begin = time.perf_counter()
-    checkpoint, data, train, test = setting.checkpoint, setting.data, setting.train, setting.test
+    checkpoint, data = setting.checkpoint, setting.data
     seen = _seen_test_patients(checkpoint, data)
     if seen and not config.allow_seen_patients:
         raise UserError(
@@ -183,12 +139,10 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
             f"({', '.join(seen[:3])}, ...); use another checkpoint or data.split, or allow_seen_patients=true, "
             "which the result records"
         )
-    budget = build_budget(config.budget)
-    chosen = setting.draw(budget, config.seed)
-    labels = SealedLabels(train.y, chosen)
-    cell = Cell(checkpoint, data, train, test, labels, chosen, config.model_seed, Path(config.cache_dir))
+    cell = setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
     prediction = build_protocol(config.protocol.method).predict(cell)
-    metrics = score(test.y, prediction.probability, data.classes, setting.test_patient, resamples=config.resamples)
+    truth = setting.test.y
+    metrics = score(truth, prediction.probability, data.classes, setting.test_patient, resamples=config.resamples)
     return {
         "status": "done",
         **_identity(config, data),
@@ -202,8 +156,8 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
         },
         "split": data.split_kind,
         "pretraining_saw_test_patients": len(seen),
-        "data": _data_summary(data, test),
-        "labels": _label_summary(budget, train, chosen, labels, data),
+        "data": _data_summary(setting),
+        "labels": _label_summary(cell, setting),
         "metrics": metrics,
         "details": dict(prediction.details),
         "seconds": round(time.perf_counter() - begin, 3),
@@ -232,31 +186,27 @@ def _seen_test_patients(checkpoint: EncoderCheckpoint, data: ECGDataModule) -> l
     return sorted(set(checkpoint.training["data"]["patients"]) & set(data.patients("test").tolist()))
 
 
-def _data_summary(data: ECGDataModule, test: Examples) -> dict[str, Any]:
+def _data_summary(setting: Setting) -> dict[str, Any]:
+    store = setting.data.store
     return {
-        "name": data.name,
-        "fingerprint": data.store.fingerprint,
-        "recordings": len(data.store),
-        "test_examples": len(test.row),
-        "test_patients": len(data.patients("test"))
-        if data.split_kind != "intra-patient"
-        else len(np.unique(data.store.patient[test.row])),
-        "skipped": dict(data.store.skipped),
-        "substituted_leads": dict(data.store.substituted),
+        "name": setting.data.name,
+        "fingerprint": store.fingerprint,
+        "recordings": len(store),
+        "test_examples": len(setting.test.row),
+        "test_patients": len(np.unique(setting.test_patient)),
+        "skipped": dict(store.skipped),
+        "substituted_leads": dict(store.substituted),
     }
 
 
-def _label_summary(
-    budget: LabelBudget, train: Examples, chosen: Any, labels: SealedLabels, data: ECGDataModule
-) -> dict[str, Any]:
-    y = train.y[chosen]
-    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(data.classes))
+def _label_summary(cell: Cell, setting: Setting) -> dict[str, Any]:
+    y, classes = setting.train.y[cell.budget], setting.data.classes
+    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(classes))
     return {
-        "budget": budget.name,
-        "allowed": len(chosen),
-        "read": len(labels.read),
-        "per_class": dict(zip(data.classes, counts.tolist(), strict=True)),
-        "patients": len(np.unique(data.store.patient[train.row[chosen]])),
+        "allowed": len(cell.budget),
+        "read": len(cell.labels.read),
+        "per_class": dict(zip(classes, counts.tolist(), strict=True)),
+        "patients": len(np.unique(setting.data.store.patient[setting.train.row[cell.budget]])),
     }
 
 

@@ -90,19 +90,14 @@ def run_cell(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     from ecg_lightning.assessment import assess, results_folder
-    from ecg_lightning.precheck import check_evaluation
-
-    def cell() -> None:
-        check_evaluation(config)
-        assess(config)
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        run(cell)
+        run(lambda: assess(config))
         return
     _quieten()
     try:
         SweepEnd.folders.add(results_folder(config))
-        cell()
+        assess(config)
     except Exception as error:
         SweepEnd.fail(_report(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -247,6 +248,35 @@ def test_a_failing_cell_is_written_down_and_tried_again(beats, monkeypatch, tmp_
     assert by_protocol["classical"]["status"] == ("failed" if broken == "Classical" else "done")
     assert read_result(assess(config))["status"] == "done"
     assert {result["status"] for result in collect(tmp_path)} == {"done"}
+
+
+def test_a_failure_does_not_replace_a_finished_result(beats, monkeypatch):
+    def fail(method: DictConfig) -> Any:
+        raise RuntimeError("out of luck")
+
+    folder = assess(beats())
+    written = (folder / "result.json").read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
+        patch.setattr(assessment, "build_protocol", fail)
+        assess(beats("resamples=60"))
+    assert (folder / "result.json").read_bytes() == written
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(beats, predictions, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OSError, match="taken"):
+        assess(beats(f"results_dir={tmp_path / 'taken'}"))
+    assert not predictions
+
+
+def test_a_broken_table_of_labels_is_told_before_recordings_are_prepared(evaluation, tmp_path, synthetic_root):
+    shutil.copytree(synthetic_root / "ptbxl", tmp_path / "ptbxl")
+    (tmp_path / "ptbxl" / "scp_statements.csv").unlink()
+    config = evaluation("ptbxl", f"results_dir={tmp_path}")
+    config.data.root, config.cache_dir, config.data.cache_dir = str(tmp_path / "ptbxl"), *2 * [str(tmp_path / "cache")]
+    with pytest.raises(UserError, match=r"scp_statements\.csv"):
+        assess(config)
+    assert not (tmp_path / "cache").exists()
 
 
 def pretrained_on(patients: list[str], checkpoint: str, path: Path) -> Path:
