@@ -23,7 +23,7 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation import features
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.features import cached, embed, encoder_features, examples_digest, relative_to_record
-from ecg_lightning.evaluation.readout import BEAT_PARTS, coverage
+from ecg_lightning.evaluation.readout import BEAT_PARTS, WINDOW_PARTS, coverage
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,14 @@ def naive_blocks(checkpoint: EncoderCheckpoint, data: ECGDataModule, examples: A
     return [beat, beat - median, window, rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row)]
 
 
-def test_whole_recordings_are_described_by_their_window_alone(make_cell, synthetic_root, checkpoint, tmp_path):
+def test_each_description_of_a_whole_recording_is_a_block_of_variance_one(
+    make_cell, synthetic_root, checkpoint, tmp_path
+):
     data = PTBXL(name="ptbxl", root=synthetic_root / "ptbxl", spec=checkpoint.encoder.spec, cache_dir=tmp_path)
     cell = make_cell(checkpoint, data, tmp_path)
     train, test = encoder_features(cell, "pretrained")
-    assert train.shape == (len(cell.train.row), 32) and test.shape == (len(cell.test.row), 32)
+    features = 32 * WINDOW_PARTS
+    assert train.shape == (len(cell.train.row), features) and test.shape == (len(cell.test.row), features)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(train.var(axis=0), 1 / 32, rtol=1e-3)
 

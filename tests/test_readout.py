@@ -64,10 +64,23 @@ def test_the_parts_of_a_span_are_equal_and_meet():
     torch.testing.assert_close(parts[1], torch.tensor([[0.0, 1], [1, 2], [2, 3], [3, 4]]))
 
 
-def test_without_a_span_the_window_is_read_as_the_encoder_pools_it():
+def test_without_a_span_the_window_is_read_as_the_encoder_pools_it_and_as_its_tokens_vary():
     encoder, x_BLT = Means(tokens=12, samples=60), torch.randn(3, 2, 60)
-    assert torch.equal(read_out(encoder, x_BLT, None), encoder(x_BLT))
-    assert encoder(x_BLT).shape[1] == width(encoder, beats=False)
+    features = read_out(encoder, x_BLT, None)
+    tokens = encoder.tokens(x_BLT).numpy()
+    for b in range(3):
+        for d in range(2):
+            values = tokens[b, :, d]
+            described = [values.mean(), values.std(), values.max(), values.min()]
+            assert features[b, d::2].tolist() == pytest.approx(described, abs=1e-4)
+    assert torch.equal(features[:, :2], encoder(x_BLT))
+    assert features.shape[1] == width(encoder, beats=False)
+
+
+def test_a_window_of_a_single_token_still_has_a_finite_gradient():
+    x_BLT = torch.randn(2, 2, 60, requires_grad=True)
+    read_out(Means(tokens=1, samples=60), x_BLT, None).sum().backward()
+    assert x_BLT.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])

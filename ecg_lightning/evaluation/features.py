@@ -20,12 +20,12 @@ from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.classical.beat_features import rhythm
-from ecg_lightning.evaluation.readout import read_out
+from ecg_lightning.evaluation.readout import WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
 Which = Literal["pretrained", "random"]
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Part of the cache's key: raise it when the features change."""
 
 RANDOM_ENCODER_SEED = 0
@@ -35,9 +35,9 @@ RANDOM_ENCODER_SEED = 0
 class FrozenFeatures(NamedTuple):
     """Features of both splits, (N, F) float32, standardised over the training split without its labels.
 
-    They come in blocks, each of total variance 1, so that none drowns another by its width. A window has one: what
-    the encoder says of it. A beat has four: the tokens that cover it, how far they are from the median beat of the
-    recording, the mean of its window, and its RR intervals.
+    They come in blocks, each of total variance 1, so that none drowns another by its width. A window has one for each
+    way in which `read_out` describes it. A beat has four: the tokens that cover it, how far they are from the median
+    beat of the recording, the mean of its window, and its RR intervals.
     """
 
     train: Matrix
@@ -120,7 +120,7 @@ def _describe(cell: Cell, which: Which) -> Matrix:
 def _blocks(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str) -> list[Matrix]:
     features = embed(encoder, data, examples, label)
     if examples.rr is None:
-        return [features]
+        return np.split(features, WINDOW_PARTS, axis=1)
     beat, window = np.split(features, [-encoder.dim], axis=1)
     intervals = rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row).astype(np.float32)
     return [beat, relative_to_record(beat, examples.row), window, intervals]
