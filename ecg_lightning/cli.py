@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,15 +91,33 @@ def run_cell(config: DictConfig) -> None:
 
     from ecg_lightning.assessment import assess, results_folder
 
+    def cell() -> None:
+        refuse_spec(HydraConfig.get().overrides.task)
+        assess(config)
+
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        run(lambda: assess(config))
+        run(cell)
         return
     _quieten()
     try:
         SweepEnd.folders.add(results_folder(config))
-        assess(config)
+        cell()
     except Exception as error:
         SweepEnd.fail(_report(error))
+
+
+def refuse_spec(overrides: Iterable[str]) -> None:
+    """Say that an evaluation takes no signal specification, rather than to leave one unheard.
+
+    Args:
+        overrides: of the command line.
+
+    Raises:
+        UserError: one of them is a part of `data.spec`.
+    """
+    for override in overrides:
+        if override.lstrip("+~").startswith("data.spec"):
+            raise UserError(f"{override}: the encoder brings the signal it expects; data.spec is for train.py alone")
 
 
 class SweepEnd(HydraCallback):

@@ -60,6 +60,7 @@ MISTAKES = {
     "train.py data=foo": ["data/foo", "mitbih", "ptbxl", "synthetic"],
     "train.py data=ptbxl data.root=nowhere": ["data.root=nowhere", "ecg_lightning.data.download ptbxl"],
     "evaluate.py checkpoint=no/encoder.pt data=mitbih": ["checkpoint=no/encoder.pt", "train.py writes encoder.pt"],
+    "evaluate.py checkpoint=x data.spec.fs=50": ["data.spec.fs=50", "the encoder brings"],
     "evaluate.py budget=11": ["budget/11", "per_class"],
     "evaluate.py checkpoint=x -m budget=10 protocol=foo,linear": ["protocol/foo", "classical, finetune"],
 }

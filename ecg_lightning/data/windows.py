@@ -174,15 +174,17 @@ class Batches(Sampler[Draw]):
 
     Args:
         n: number of examples.
-        batch_size: examples a batch; the last one is smaller, or dropped when training on more than one batch.
+        batch_size: examples a batch, no more than there are; the last one is smaller, or dropped when training on more
+            than one batch.
         shuffle: a new order and new slides each epoch; else the natural order, each window in the middle of its share.
         seed: of the order.
         at_least: batches a shuffled epoch; few examples are gone through several times to make them.
     """
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, at_least: int = 0) -> None:
-        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
-        self.passes = max(1, -(-at_least * batch_size // max(1, n))) if shuffle else 1
+        self.n, self.shuffle, self.seed = n, shuffle, seed
+        self.batch_size = min(batch_size, max(1, n))
+        self.passes = max(1, -(-at_least * self.batch_size // max(1, n))) if shuffle else 1
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -173,9 +173,7 @@ class _Budget(Dataset[RawBatch]):
 
 
 def _labelled_loader(cell: Cell, batch_size: int) -> DataLoader[RawBatch]:
-    batches = Batches(
-        len(cell.budget), min(batch_size, len(cell.budget)), shuffle=True, seed=cell.model_seed, at_least=SHORTEST_EPOCH
-    )
+    batches = Batches(len(cell.budget), batch_size, shuffle=True, seed=cell.model_seed, at_least=SHORTEST_EPOCH)
     return DataLoader(_Budget(cell), batch_size=None, sampler=batches)
 
 
