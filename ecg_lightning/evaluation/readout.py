@@ -11,7 +11,7 @@ BEAT_PARTS = 4
 """Equal parts of a beat's span, described one after the other: their mean alone would lose the order of the waves."""
 
 WINDOW_PARTS = 4
-"""Ways to describe a whole window. On validation folds of PTB-XL they are worth .03 of macro AUROC with 100 labels, and
+"""Ways to describe a whole window. On PTB-XL's validation fold they are worth .03 of macro AUROC with 100 labels, and
 more than that to a random encoder."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TREES = 100
-"""As many as on held-out patients are as good as 200 or 400."""
+"""On held-out patients of MIT-BIH DS1 200 and 400 are no better."""
 
 SMALLEST_LEAF = 2
 SHARE_OF_FEATURES = 0.15
