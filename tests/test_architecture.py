@@ -28,7 +28,7 @@ from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
 
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "provenance"},
+    {"errors", "provenance", "interrupts"},
     {"signal", "arguments"},
     {"data", "encoders"},
     {"objectives", "evaluation"},

@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.interrupts import interrupts_held
 
 Rates = Literal["100", "500", "both"]
 
@@ -137,17 +138,19 @@ def _fetch_all(cache: pooch.Pooch, connection: _Connection, jobs: int) -> None:
         for parent in {(cache.abspath / local).parent for local in cache.registry}:
             parent.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")  # one bar instead of a line per file
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        tasks = [pool.submit(connection.fetch, cache, local) for local in cache.registry]
-        received = 0
-        with tqdm(total=len(tasks), desc=cache.path.name, unit="file", disable=None) as bar:
-            for task in as_completed(tasks):
-                received += task.result()
-                bar.set_postfix_str(f"{tqdm.format_sizeof(received)}B received", refresh=False)
-                bar.update()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with interrupts_held() as interrupt_point:
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            tasks = [pool.submit(connection.fetch, cache, local) for local in cache.registry]
+            received = 0
+            with tqdm(total=len(tasks), desc=cache.path.name, unit="file", disable=None) as bar:
+                for task in as_completed(tasks):
+                    interrupt_point()
+                    received += task.result()
+                    bar.set_postfix_str(f"{tqdm.format_sizeof(received)}B received", refresh=False)
+                    bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Connection(requests.Session):

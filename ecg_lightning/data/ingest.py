@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import MICROVOLT, STORE_VERSION, Store
 from ecg_lightning.errors import UserError
+from ecg_lightning.interrupts import interrupts_held
 from ecg_lightning.signal import SignalSpec, lead_sources, resample, select_leads
 
 OnBadRecord = Literal["raise", "skip"]
@@ -197,16 +198,18 @@ def _render_all(placed: Sequence[Placed], path: Path, offset: int, rows: int, sp
         for chunk in chunks:
             yield from _render_chunk(chunk, path, offset, rows, spec)
         return
-    # Spawned, not forked: a fork of a process that runs torch's threads can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_with_parent)
-    try:
-        for future in [pool.submit(_render_chunk, chunk, path, offset, rows, spec) for chunk in chunks]:
-            yield from future.result()
-    except BrokenProcessPool as error:
-        raise UserError(f"a process that reads recordings has died, for lack of memory or on its start: {_GUARD}, and "
-                        "others run again") from error  # fmt: skip
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with interrupts_held() as interrupt_point:
+        # Spawned, not forked: a fork of a process that runs torch's threads can hang.
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_with_parent)
+        try:
+            for future in [pool.submit(_render_chunk, chunk, path, offset, rows, spec) for chunk in chunks]:
+                yield from future.result()
+                interrupt_point()
+        except BrokenProcessPool as error:
+            raise UserError(f"a process that reads recordings has died, for lack of memory or on its start: {_GUARD}, "
+                            "and others run again") from error  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _die_with_parent() -> None:
