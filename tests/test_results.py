@@ -32,6 +32,15 @@ from ecg_lightning.results import SCHEMA, collect, read_result, write_result
 
 # ---------------------------------------------------------------- the file
 
+NO_LEAKAGE = {
+    "pretraining_patients": 0,
+    "pretraining_populations_unclear": [],
+    "training_patients": 0,
+    "pretraining_copies": 0,
+    "training_copies": 0,
+    "allowed": False,
+}
+
 
 def test_a_result_comes_back_as_it_was_written(tmp_path):
     content = {"status": "done", "metrics": {"accuracy": {"value": 0.5, "low": None, "high": None}}, "classes": ["N"]}
@@ -131,8 +140,7 @@ def test_a_result_says_all_there_is_to_know(evaluation, tmp_path):
     assert (result["labels"]["allowed"], result["labels"]["read"], result["labels"]["patients"]) == (10, 10, 2)
     assert result["encoder"]["objective"] == "MAE"
     assert result["encoder"]["spec"] == data.spec.to_dict()
-    assert result["leakage"] == {"pretraining_patients": 0, "pretraining_populations_unclear": [], "training_patients": 0,
-                                 "pretraining_copies": 0, "training_copies": 0, "allowed": False}  # fmt: skip
+    assert result["leakage"] == NO_LEAKAGE
     assert result["seconds"] > 0 and result["peak_memory_mb"] > 0
     assert result["commit"] and result["device"]
     assert set(result["baselines"]) == {"random_encoder", "classical"}
@@ -342,14 +350,7 @@ def result(protocol: str = "linear", budget: str = "10", seed: int = 0, value: f
         "encoder": {"objective": "MAE", "digest": "abcdef0123", "pretrained_on": "ptbxl", "learned": True},
         "data": {"fingerprint": "f" * 16, "test_examples": 70, "test_patients": 7, "substituted_leads": {}},
         "metrics": metrics,
-        "leakage": {
-            "pretraining_patients": 0,
-            "pretraining_populations_unclear": [],
-            "training_patients": 0,
-            "pretraining_copies": 0,
-            "training_copies": 0,
-            "allowed": False,
-        },
+        "leakage": NO_LEAKAGE,
         "commit": "0123456789ab",
         **other,
     }
@@ -480,8 +481,7 @@ def test_a_narrow_terminal_crops_no_number(swept, capsys, monkeypatch):
 def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
     encoder = {"objective": "MAE", "digest": "0" * 16, "pretrained_on": "elsewhere", "learned": False}
     data = {"fingerprint": "0" * 16, "test_examples": 3, "test_patients": 2, "substituted_leads": {"V1 from II": 4}}
-    leakage = {"pretraining_patients": 2, "pretraining_populations_unclear": [], "training_patients": 1,
-               "pretraining_copies": 0, "training_copies": 3, "allowed": True}  # fmt: skip
+    leakage = {**NO_LEAKAGE, "pretraining_patients": 2, "training_patients": 1, "training_copies": 3, "allowed": True}
     split = {"split": "intra-patient", "leakage": leakage}
     write_result(tmp_path / "cell", result(encoder=encoder, data=data, **split))
     summarise_sweep(tmp_path)
@@ -491,6 +491,7 @@ def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
         assert "had learned nothing" in text
         assert "V1 from II (4)" in text
         assert "saw 2 of the test patients" in text
+        assert "3 of the test recordings are exact copies of recordings in the training split" in text
 
 
 @pytest.mark.parametrize("budget", ["10-per-class", "0.1-of-all"])
