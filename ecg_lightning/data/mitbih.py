@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.data.locate import locate
-from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples
+from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples, SplitKind
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
@@ -76,11 +76,16 @@ DS2 = [
 VALIDATION = ("116", "124", "205", "220", "223")
 """Patients of DS1 kept for validation: all four common classes are among their beats and among those that remain."""
 
+POPULATION = "mitbih"
+"""Whose recordings these are, here and in the sets cut from them."""
+
 SAME_SUBJECT = {"202": "201"}
 """Record 202 was recorded from the same man as 201 (the database's own notes)."""
 
 BEAT_SECONDS = (-0.3, 0.45)
 """What a beat's label is about: from before the P wave to after the T wave, around the annotated fiducial point."""
+
+SPLIT_KIND: dict[str, SplitKind] = {"inter_patient": "inter-patient", "intra_patient": "intra-patient"}
 
 TASKS = {
     "aami": ("N", "S", "V", "F", "Q"),
@@ -161,7 +166,7 @@ class MITBIH(ECGDataModule):
             raise UserError(f"data.window_seconds={window_seconds} must be above 0")
         self.view, self.task, self.split, self.window_seconds = view, task, split, window_seconds
         self.classes = TASKS[task]
-        self.split_kind = split.replace("_", "-")
+        self.split_kind = SPLIT_KIND[split]
 
     def records(self) -> Sequence[RecordFile]:
         """Every record that is there."""
@@ -169,7 +174,7 @@ class MITBIH(ECGDataModule):
         # A file of any kind counts, so that a recording whose header is lost is missed.
         files = [path for suffix in ("hea", "dat", "atr") for path in folder.glob(f"[0-9]*.{suffix}")]
         names = sorted({path.stem for path in files if path.stem.isdigit()})  # not PhysioNet's 102-0.atr
-        return [MITBIHFile(folder / name, name, f"{self.name}/{SAME_SUBJECT.get(name, name)}") for name in names]
+        return [MITBIHFile(folder / name, name, f"{POPULATION}/{SAME_SUBJECT.get(name, name)}") for name in names]
 
     @property
     def example_samples(self) -> int:
