@@ -19,10 +19,13 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 from ecg_lightning.data.record import BadRecord
-from ecg_lightning.signal import TWELVE_LEADS, canonical_lead
+from ecg_lightning.leads import TWELVE_LEADS
 
 LARGEST_HEADER = 4_000_000
 """Bytes: a week of one-minute segments takes a tenth of it."""
+
+LOWEST_RATE, HIGHEST_RATE = 20.0, 1e5
+"""Hz: beats are not told apart below, and no electrocardiograph is as fast."""
 
 PLACEHOLDER = "~"
 """The signal file of a layout and the segment of a gap: there is none."""
@@ -163,8 +166,8 @@ def _single(fs: float, samples: int, lines: Sequence[str]) -> Header:
         raise ValueError(f"it states {samples} samples")
     if any(signal.skew >= max(samples, 1) for signal in signals):
         raise ValueError("it skews a signal by more than its length")
-    leads = [canonical_lead(signal.lead) for signal in signals]
-    twice = next((lead for lead in TWELVE_LEADS if leads.count(lead) > 1), None)
+    names = [signal.lead.upper() for signal in signals]
+    twice = next((lead for lead in TWELVE_LEADS if names.count(lead.upper()) > 1), None)
     if twice:
         raise ValueError(f"lead {twice} is there twice")
     header = Header(fs, samples, signals)
@@ -232,7 +235,7 @@ def _parse_gain(text: str) -> tuple[float, int | None]:
 
 def _rate(text: str) -> float:
     number = text.split("/", maxsplit=1)[0]
-    if not _NUMBER.fullmatch(number) or not 1 <= float(number) < 1e5:
+    if not _NUMBER.fullmatch(number) or not LOWEST_RATE <= float(number) < HIGHEST_RATE:
         raise ValueError(f"rate {text!r}")
     return float(number)
 
