@@ -84,12 +84,22 @@ def prepare(
         raise UserError(f"data set {name!r}: no recordings found")
     path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{_identity(files, spec)}.h5"
     store = build_once(path, lambda partial: _build(name, files, spec, partial, on_bad_record))
+    tell_skipped(name, store, on_bad_record)
+    return store
+
+
+def tell_skipped(name: str, store: Store, on_bad_record: OnBadRecord) -> None:
+    """Say which recordings a store lacks.
+
+    Raises:
+        UserError: it lacks some, and none may be left out.
+    """
     if store.skipped and on_bad_record == "raise":
         record, fault = next(iter(store.skipped.items()))
-        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){_REMEDY}")
+        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){REMEDY}")
     if store.skipped:
-        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {len(files)} recordings: {_list(store.skipped)}")
-    return store
+        total = len(store) + len(store.skipped)
+        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {total} recordings: {_list(store.skipped)}")
 
 
 def build_once(path: Path, build: Callable[[Path], None]) -> Store:
@@ -116,7 +126,7 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Store:
     return Store.open(path)
 
 
-_REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
+REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
 _GUARD = "a script of your own must keep what it does under `if __name__ == '__main__':`"
 
 
@@ -142,14 +152,14 @@ def _build(name: str, files: Sequence[RecordFile], spec: SignalSpec, path: Path,
     with tqdm(total=len(placed), desc=f"preparing {name}", unit=" records") as bar:
         for item in _render_all(placed, path, offset, spec):
             if item.fault and on_bad == "raise":
-                raise BadRecord(item.fault + _REMEDY)
+                raise BadRecord(item.fault + REMEDY)
             rendered.append(item)
             bar.update()
     good = [item for item in rendered if not item.fault]
     faults |= {item.record_id: item.fault for item in rendered if item.fault}
     if not good:
         raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
-    _write_tables(path, good, spec, faults)
+    write_tables(path, good, spec, faults)
 
 
 def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -> tuple[list[Placed], dict[str, str]]:
@@ -162,7 +172,7 @@ def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -
             layout = file.layout()
         except BadRecord as error:
             if on_bad == "raise":
-                raise BadRecord(f"{error}{_REMEDY}") from error
+                raise BadRecord(f"{error}{REMEDY}") from error
             faults[file.record_id] = str(error)
             continue
         length = rendered_length(layout, spec)
@@ -314,7 +324,18 @@ def _check_leads(record: Record, used: Set[str], named: str) -> None:
             raise BadRecord(f"{named}: lead {lead} is flat over its whole length")
 
 
-def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: dict[str, str]) -> None:
+def write_tables(
+    path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: Mapping[str, str], scale: float = MICROVOLT
+) -> None:
+    """Write what a store says beside its signals, and see that all of it is on the disk.
+
+    Args:
+        path: the store, its signals written.
+        rendered: its recordings.
+        spec: what they were rendered to.
+        faults: the recordings left out.
+        scale: steps in one mV.
+    """
     substituted: dict[str, int] = {}
     for item in rendered:
         for pair in item.substituted:
@@ -324,8 +345,8 @@ def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, fa
             file.create_dataset(key, data=[getattr(item, key) for item in rendered], dtype=h5py.string_dtype())
         for key, kind in (("start", "i8"), ("length", "i8"), ("fs_source", "f8"), ("fold", "i2")):
             file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
-        file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=MICROVOLT, leads=json.dumps(spec.leads),
-                          skipped=json.dumps(faults), substituted=json.dumps(substituted))  # fmt: skip
+        file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=scale, leads=json.dumps(spec.leads),
+                          skipped=json.dumps(dict(faults)), substituted=json.dumps(substituted))  # fmt: skip
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
 
