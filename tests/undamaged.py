@@ -32,14 +32,14 @@ class Case:
     Attributes:
         name: of the reader and format.
         files: the recording.
-        reader: opens the recording in a folder.
+        reader: opens the recording in a folder, under a name.
         damages: those that this format alone can suffer.
         unnoticed: see above.
     """
 
     name: str
     files: Files
-    reader: Callable[[Path], RecordFile]
+    reader: Callable[[Path, str], RecordFile]
     damages: Sequence[Damage] = field(default=(), repr=False)
     unnoticed: Callable[[str, Record, Record], str | None] = lambda *_: None
 
@@ -148,8 +148,12 @@ def wide_unnoticed(gain: int) -> Callable[[str, Record, Record], str | None]:
     return unnoticed
 
 
-def of_wfdb(folder: Path) -> RecordFile:
-    return WFDBFile(folder / "r", "r", "somebody")
+def of_wfdb(folder: Path, name: str) -> RecordFile:
+    return WFDBFile(folder / "r", name, name)
+
+
+def of_mitbih(folder: Path, name: str) -> RecordFile:
+    return MITBIHFile(folder / "r", name, name)
 
 
 def wfdb_case(fmt: int) -> Case:
@@ -223,7 +227,7 @@ def mitbih_case() -> Case:
         wfdb.wrann("r", "atr", beats, symbols, aux_note=notes, write_dir=folder)
         marks = Path(folder, "r.atr").read_bytes()
     files = {**wfdb_record(212), "r.atr": marks}
-    return Case("mitbih", files, lambda folder: MITBIHFile(folder / "r", "r", "mitbih/r"), OF_HEADERS, mitbih_unnoticed)
+    return Case("mitbih", files, of_mitbih, OF_HEADERS, mitbih_unnoticed)
 
 
 CASES = [
