@@ -21,6 +21,7 @@ from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.leakage import Leakage
 from ecg_lightning.evaluation.metrics import score
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation
@@ -132,17 +133,11 @@ def _baseline(config: DictConfig, setting: Setting, name: str) -> Mapping[str, A
 def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
     begin = time.perf_counter()
     checkpoint, data = setting.checkpoint, setting.data
-    seen = _seen_test_patients(checkpoint, data)
-    if seen and not config.allow_seen_patients:
-        raise UserError(
-            f"checkpoint={config.checkpoint} was pretrained on {len(seen)} of the test patients "
-            f"({', '.join(seen[:3])}, ...); use another checkpoint or data.split, or allow_seen_patients=true, "
-            "which the result records"
-        )
+    _refuse_leakage(config, setting.leakage)
     cell = setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
     prediction = build_protocol(config.protocol.method).predict(cell)
-    truth = setting.test.y
-    metrics = score(truth, prediction.probability, data.classes, setting.test_patient, resamples=config.resamples)
+    probability = setting.judged(prediction.probability)
+    metrics = score(setting.truth, probability, data.classes, setting.test_patient, resamples=config.resamples)
     return {
         "status": "done",
         **_identity(config, data),
@@ -150,12 +145,13 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
             "digest": checkpoint.digest,
             "objective": checkpoint.training["objective"],
             "pretrained_on": checkpoint.training["data"]["name"],
+            "pretraining_folds": checkpoint.training["data"].get("folds", []),
             "learned": checkpoint.training["learned"],
             "commit": checkpoint.training["commit"],
             "spec": checkpoint.encoder.spec.to_dict(),
         },
         "split": data.split_kind,
-        "pretraining_saw_test_patients": len(seen),
+        "leakage": {**setting.leakage.to_dict(), "allowed": config.allow_seen_patients},
         "data": _data_summary(setting),
         "labels": _label_summary(cell, setting),
         "metrics": metrics,
@@ -165,6 +161,15 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
         "device": provenance.device(),
         "commit": provenance.commit(),
     }
+
+
+def _refuse_leakage(config: DictConfig, leakage: Leakage) -> None:
+    reasons = leakage.reasons()
+    if reasons and not config.allow_seen_patients:
+        raise UserError(
+            f"checkpoint={config.checkpoint}: {'; '.join(reasons)}; use another checkpoint or data.split, or "
+            "allow_seen_patients=true, which the result records"
+        )
 
 
 def _identity(config: DictConfig, data: ECGDataModule) -> dict[str, Any]:
@@ -179,20 +184,13 @@ def _identity(config: DictConfig, data: ECGDataModule) -> dict[str, Any]:
     }
 
 
-def _seen_test_patients(checkpoint: EncoderCheckpoint, data: ECGDataModule) -> list[str]:
-    """Test patients whose recordings pretraining saw; not asked where patients cross splits."""
-    if data.split_kind == "intra-patient":
-        return []
-    return sorted(set(checkpoint.training["data"]["patients"]) & set(data.patients("test").tolist()))
-
-
 def _data_summary(setting: Setting) -> dict[str, Any]:
     store = setting.data.store
     return {
         "name": setting.data.name,
         "fingerprint": store.fingerprint,
         "recordings": len(store),
-        "test_examples": len(setting.test.row),
+        "test_examples": len(setting.truth),
         "test_patients": len(np.unique(setting.test_patient)),
         "skipped": dict(store.skipped),
         "substituted_leads": dict(store.substituted),
@@ -200,11 +198,14 @@ def _data_summary(setting: Setting) -> dict[str, Any]:
 
 
 def _label_summary(cell: Cell, setting: Setting) -> dict[str, Any]:
-    y, classes = setting.train.y[cell.budget], setting.data.classes
+    unit = setting.train.unit
+    labelled = cell.budget if unit is None else cell.budget[np.unique(unit[cell.budget], return_index=True)[1]]
+    y, classes = setting.train.y[labelled], setting.data.classes
     counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(classes))
+    read = np.array(sorted(cell.labels.read), np.int64)
     return {
-        "allowed": len(cell.budget),
-        "read": len(cell.labels.read),
+        "allowed": len(labelled),
+        "read": len(read if unit is None else np.unique(unit[read])),
         "per_class": dict(zip(classes, counts.tolist(), strict=True)),
         "patients": len(np.unique(setting.data.store.patient[setting.train.row[cell.budget]])),
     }

@@ -134,7 +134,7 @@ class ReconstructionPicture(Callback):
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(0)
-            result = pl_module.reconstruct(batch.x)
+            result = pl_module.reconstruct(batch.x, batch.valid)
         scale, unit = DRAWN[data.spec.standardise]
         path = draw_reconstruction(
             scale * result.signal[0].float().cpu().numpy(),

@@ -144,13 +144,7 @@ def _export(
     metrics, epoch = state[Verdicts.METRICS], int(state["epoch"])
     verdict = objective.verdict(metrics)
     training = {
-        "data": {
-            "name": data.name,
-            "fingerprint": data.store.fingerprint,
-            "patients": data.patients("train").tolist(),
-            "skipped": dict(data.store.skipped),
-            "substituted_leads": dict(data.store.substituted),
-        },
+        "data": data.seen(),
         "config": run_config,
         "objective": type(objective).__name__,
         "epoch": epoch,

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.leads import TWELVE_LEADS, Missing, canonical_lead, select_leads
 
 if TYPE_CHECKING:  # The processes that read recordings import this file and have no use for torch.
     from torch import Tensor
 
-Missing = Literal["replicate", "zero", "mean"]
 Standardise = Literal["none", "scale", "zscore"]
-
-TWELVE_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
-# Names under which recorders store a lead of the standard twelve. The modified limb lead II of Holter recorders
-# is electrically close to II and is read as such.
-ALIASES = {"MLI": "I", "MLII": "II", "MLIII": "III", "ML2": "II"}
-
-# What stands in for a missing lead: the frontal leads by the angle between their axes, the precordial ones by
-# distance along the chest, then the other plane. Signs are kept as recorded.
-_FRONTAL = {"I": 0.0, "II": 60.0, "III": 120.0, "aVR": 30.0, "aVL": -30.0, "aVF": 90.0}
-_PRECORDIAL = {f"V{i}": float(i) for i in range(1, 7)}
+Fit = Literal["crop", "windows"]
 
 TYPICAL_SPREAD_MV = 0.2
 """About one standard deviation of a resting ECG (PTB-XL, all leads): what `standardise="scale"` divides by."""
@@ -42,7 +31,8 @@ class SignalSpec:
         fs: sampling rate in Hz.
         leads: names of the leads, in order; `L = len(leads)`.
         samples: length `T` of one window.
-        missing: what stands in for a lead that a recording lacks.
+        missing: what stands in for a lead that a recording lacks, see `leads.lead_mixtures`.
+        band: lowest and highest frequency in Hz that pass, such as (0.5, 40.0); None filters nothing.
         standardise: `none` leaves mV; `scale` removes each lead's mean and divides by 0.2 mV, so that voltage
             criteria survive; `zscore` gives each lead of each window mean 0 and standard deviation 1.
 
@@ -55,6 +45,7 @@ class SignalSpec:
     samples: int
     missing: Missing = "replicate"
     standardise: Standardise = "scale"
+    band: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leads", tuple(canonical_lead(lead) for lead in self.leads))
@@ -71,11 +62,13 @@ class SignalSpec:
         if len(set(self.leads)) != len(self.leads):
             raise UserError(f"spec.leads={list(self.leads)} names a lead twice")
         for key, value, allowed in (
-            ("missing", self.missing, ("replicate", "zero", "mean")),
-            ("standardise", self.standardise, ("none", "scale", "zscore")),
+            ("missing", self.missing, get_args(Missing)),
+            ("standardise", self.standardise, get_args(Standardise)),
         ):
             if value not in allowed:
                 raise UserError(f"spec.{key}={value!r} is not one of {', '.join(allowed)}")
+        if self.band is not None:
+            object.__setattr__(self, "band", _checked_band(self.band, self.fs))
 
     @classmethod
     def of_seconds(cls, fs: float, leads: Sequence[str], seconds: float, **rest: Any) -> SignalSpec:
@@ -89,7 +82,7 @@ class SignalSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only, fit for `encoder.pt` and JSON."""
-        return {**asdict(self), "leads": list(self.leads)}
+        return {**asdict(self), "leads": list(self.leads), "band": None if self.band is None else list(self.band)}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> SignalSpec:
@@ -97,65 +90,72 @@ class SignalSpec:
         return cls(**{**state, "leads": tuple(state["leads"])})
 
 
-@cache
-def canonical_lead(name: str) -> str:
-    """The standard spelling of a lead's name: `MLII` and `ii` are `II`, `AVR` is `aVR`; others come back unchanged."""
-    plain = name.strip()
-    upper = ALIASES.get(plain.upper(), plain.upper())
-    return next((lead for lead in TWELVE_LEADS if lead.upper() == upper), plain)
+def _checked_band(band: Any, fs: float) -> tuple[float, float]:
+    try:
+        low, high = map(float, band)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not 0 < low < high < fs / 2:
+        raise UserError(f"spec.band={band!r} must be two rising frequencies in Hz above 0 and below {fs / 2:g}, half "
+                        "of spec.fs, or null")  # fmt: skip
+    return low, high
 
 
-def lead_sources(have: Sequence[str], want: Sequence[str], missing: Missing) -> dict[str, str]:
-    """Which recorded lead serves each wanted lead.
+def render(signal_LT: NDArray[np.floating], have: Sequence[str], fs: float, spec: SignalSpec) -> NDArray[np.floating]:
+    """Bring a whole recording to the leads, the rate and the band of a spec; windows are cut from the result.
+
+    Training, evaluation and prediction all go this one way.
 
     Args:
-        have: names of the recorded leads, any spelling.
-        want: canonical names of the wanted leads.
-        missing: the rule for leads that are not recorded.
+        signal_LT: (len(have), T), mV.
+        have: names of its rows, any spelling.
+        fs: its rate in Hz.
+        spec: what an encoder expects.
 
     Returns:
-        For each wanted lead the canonical name of its source, `"zero"` or `"mean"`.
+        (len(spec.leads), ceil(T * spec.fs / fs)), mV; untouched where leads and rate agree and no band is asked for.
 
     Raises:
         UserError: none of the recorded leads is one of the standard twelve.
     """
-    recorded = [canonical_lead(name) for name in have]
-    known = [lead for lead in recorded if lead in TWELVE_LEADS]
-    if not known:
-        raise UserError(f"no standard lead among {list(have)}; name the leads I, II, ..., V6 (MLII is read as II)")
-    rule = {"replicate": lambda lead: min(known, key=lambda other: _distance(lead, other))}
-    return {lead: lead if lead in known else rule.get(missing, lambda _: missing)(lead) for lead in want}
+    selected = select_leads(signal_LT, have, spec.leads, spec.missing)
+    return bandpass(resample(selected, fs, spec.fs), spec.fs, spec.band)
 
 
-def _distance(lead: str, other: str) -> float:
-    """How far two leads look at the heart from one another; across the two planes always further than within one."""
-    if lead in _FRONTAL and other in _FRONTAL:
-        return abs(_FRONTAL[lead] - _FRONTAL[other])
-    if lead in _PRECORDIAL and other in _PRECORDIAL:
-        return abs(_PRECORDIAL[lead] - _PRECORDIAL[other])
-    return 1000.0 + TWELVE_LEADS.index(other)
-
-
-def select_leads(
-    signal_LT: NDArray[np.floating], have: Sequence[str], want: Sequence[str], missing: Missing
-) -> NDArray[np.floating]:
-    """Arrange the recorded leads as wanted.
+def bandpass(signal_LT: NDArray[np.floating], fs: float, band: tuple[float, float] | None) -> NDArray[np.floating]:
+    """Keep the frequencies of a band, without a shift in time: a Butterworth filter of order 3, forth and back.
 
     Args:
-        signal_LT: (len(have), T), mV.
-        have: names of its rows.
-        want: canonical names of the rows to return.
-        missing: the rule for leads that are not recorded.
+        signal_LT: (L, T), any unit; continued by its point reflection before the filter meets its ends.
+        fs: its rate in Hz.
+        band: lowest and highest frequency in Hz; None leaves the signal as it is.
+    """
+    if band is None:
+        return signal_LT
+    from scipy.signal import butter, sosfiltfilt
+
+    settled = round(2 * fs / band[0])  # two periods of the slowest wave that passes
+    sections = butter(3, band, "bandpass", fs=fs, output="sos")
+    filtered: NDArray[np.floating] = sosfiltfilt(sections, signal_LT, padlen=min(settled, signal_LT.shape[1] - 1))
+    return filtered.astype(signal_LT.dtype, copy=False)
+
+
+def window_offsets(length: int, samples: int, fit: Fit) -> NDArray[np.int64]:
+    """Where the windows of one recording begin.
+
+    Args:
+        length: samples of the recording.
+        samples: `T` of a window.
+        fit: `crop` takes the middle; `windows` as many as cover the recording, evenly spaced, the first at its
+            beginning and the last at its end.
 
     Returns:
-        (len(want), T), mV.
+        (K,) first samples; negative where a recording shorter than a window is padded on both sides.
     """
-    sources = lead_sources(have, want, missing)
-    rows = {canonical_lead(name): signal_LT[i] for i, name in reversed(list(enumerate(have)))}
-    rows["zero"] = np.zeros_like(signal_LT[0])
-    if "mean" in sources.values():
-        rows["mean"] = np.mean([rows[lead] for lead in TWELVE_LEADS if lead in rows], axis=0, dtype=signal_LT.dtype)
-    return np.stack([rows[sources[lead]] for lead in want])
+    if fit == "crop" or length <= samples:
+        return np.array([(length - samples) // 2])
+    count = -(-length // samples)
+    return np.rint(np.linspace(0, length - samples, count)).astype(np.int64)
 
 
 def resample(signal_LT: NDArray[np.floating], fs_from: float, fs_to: float) -> NDArray[np.floating]:

@@ -29,6 +29,7 @@ from ecg_lightning.objectives.base import Objective
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts"},
+    {"leads"},
     {"signal", "arguments"},
     {"data", "encoders"},
     {"objectives", "evaluation"},

@@ -89,9 +89,13 @@ def naive_blocks(checkpoint: EncoderCheckpoint, data: ECGDataModule, examples: A
         window = np.zeros((len(data.spec.leads), T))
         window[:, inside - offset] = (signal[:, inside] - signal[:, inside].mean(axis=1, keepdims=True)) / 0.2
         with torch.no_grad():
-            tokens = checkpoint.encoder.tokens(torch.tensor(window[None], dtype=torch.float32))[0].numpy()
+            embedded = checkpoint.encoder.embed(torch.tensor(window[None], dtype=torch.float32))
+            # Tokens beyond the recording's ends are not there at all.
+            there = np.isin(np.arange(T), inside - offset).reshape(embedded.shape[1], -1).any(axis=1)
+            tokens = checkpoint.encoder.encode(embedded[:, there])[0].numpy()
         edge = np.linspace(*span, BEAT_PARTS + 1)
-        parts = coverage(torch.tensor(np.stack([edge[:-1], edge[1:]], axis=1)), len(tokens), T).numpy() @ tokens
+        weight = coverage(torch.tensor(np.stack([edge[:-1], edge[1:]], axis=1)), len(there), T).numpy()[:, there]
+        parts = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12) @ tokens
         rows.append(np.concatenate([parts.ravel(), tokens.mean(axis=0)]))
     beat, window = np.split(np.stack(rows), [BEAT_PARTS * checkpoint.encoder.dim], axis=1)
     median = np.stack([np.median(beat[examples.row == row], axis=0) for row in examples.row])

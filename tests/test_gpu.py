@@ -30,8 +30,8 @@ def test_a_resident_store_gives_the_same_windows_without_the_host(synthetic_root
         data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda")))
         data.setup()
     for there, here in zip(resident.train_dataloader(), on_host.train_dataloader(), strict=True):
-        assert there.microvolts.is_cuda and not here.microvolts.is_cuda
-        assert torch.equal(there.microvolts.cpu(), here.microvolts) and torch.equal(there.valid.cpu(), here.valid)
+        assert there.steps.is_cuda and not here.steps.is_cuda
+        assert torch.equal(there.steps.cpu(), here.steps) and (there.valid is None) == (here.valid is None)
 
 
 def test_training_in_mixed_precision_writes_a_finite_encoder(train: Train, tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ecg_lightning.data.ptbxl import PTBXL
-from ecg_lightning.data.windows import to_signal
+from ecg_lightning.data.windows import Batch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.vit import ViT, patchify
 from ecg_lightning.errors import UserError
@@ -38,14 +38,15 @@ def mae(spec: SignalSpec = SPEC, dim: int = 16, **changed: Any) -> MAE:
 
 def loss(model: MAE, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return model.loss(x, torch.arange(len(x)))
+    return model.loss(Batch(x, torch.arange(len(x))))
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 4), st.integers(2, 40), st.floats(0.01, 0.99), st.integers(0, 99))
 def test_mask_hides_the_noisiest_tokens_and_divides_them_exactly(B: int, N: int, ratio: float, seed: int) -> None:
     noise = np.random.default_rng(seed).random((B, N)).astype(np.float32)
-    visible, masked = random_mask(torch.from_numpy(noise), ratio)
+    visible, shown, masked = random_mask(torch.from_numpy(noise), ratio)
+    assert shown is None
     hidden = min(max(N - round(N * (1 - ratio)), 1), N - 1)
     for b in range(B):
         loudest = set(np.argsort(noise[b])[N - hidden :].tolist())
@@ -78,8 +79,8 @@ def test_normalised_patches_have_mean_0_and_deviation_1_and_come_back() -> None:
 class MeanPredictor(MAE):
     """Guesses each patch's true mean."""
 
-    def _guess(self, x_BLT: Tensor) -> Any:
-        _, mask = super()._guess(x_BLT)
+    def _guess(self, x_BLT: Tensor, valid_BT: Tensor | None) -> Any:
+        _, mask = super()._guess(x_BLT, valid_BT)
         target = patchify(x_BLT, self.patch)
         target = normalise_patches(target)[0] if self.normalise_targets else target
         return target.mean(dim=-1, keepdim=True).expand_as(target), mask
@@ -162,7 +163,7 @@ def test_what_cannot_be_masked_is_refused_in_words() -> None:
 
 
 class WholeWindow(Encoder):
-    def tokens(self, x_BLT: Tensor) -> Tensor:
+    def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
         return x_BLT.mean(dim=(1, 2), keepdim=True).expand(-1, 1, self.dim)
 
 

@@ -104,7 +104,8 @@ def test_the_annotated_sample_lies_in_the_middle_of_its_window(folder: Path, tmp
     data = module(tmp_path, tmp_path / "cache", SignalSpec(360, leads, 721))
     raw = wfdb.rdrecord(str(folder / name), physical=False)
     digits = (raw.d_signal - np.array(raw.baseline)) * (1000 // np.array(raw.adc_gain, int))
-    microvolts, valid = data.windows(data.labelled).windows.gather(np.arange(len(data.labelled.row)))
+    microvolts, _, valid = data.windows(data.labelled).windows.gather(np.arange(len(data.labelled.row)))
+    assert valid is not None
     for (at, _), window, inside in zip(beats_of(folder, name), microvolts.numpy(), valid.numpy(), strict=True):
         np.testing.assert_array_equal(window[721 // 2], digits[at])
         begin, end = max(at - 360, 0), min(at + 361, len(digits))

@@ -61,11 +61,10 @@ class Dice(Objective):
         super().__init__(ViT(SPEC, 8, 1, 2, 0.2), partial(torch.optim.SGD, lr=0.1), **base)
         self.thrown: list[list[float]] = []
 
-    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
-        del index_B
-        throw = torch.rand(len(x_BLT))
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        throw = torch.rand(len(batch.x))
         self.thrown.append(throw.tolist())
-        return {"loss": (self.encoder(x_BLT).mean(dim=1) * throw).mean()}
+        return {"loss": (self.encoder(batch.x).mean(dim=1) * throw).mean()}
 
     def verdict(self, metrics: Mapping[str, float]) -> Verdict:
         return Verdict(True, "")
@@ -74,9 +73,8 @@ class Dice(Objective):
 class Still(Dice):
     """Throws none."""
 
-    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
-        del index_B
-        return {"loss": self.encoder(x_BLT).mean()}
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": self.encoder(batch.x).mean()}
 
 
 BATCHES = DataLoader([Batch(torch.randn(4, 1, 100), torch.arange(4)) for _ in range(3)], batch_size=None)

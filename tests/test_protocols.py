@@ -149,6 +149,7 @@ class Waves(ECGDataModule):
             length=length,
             patient=np.arange(n).astype(str),
             fingerprint="waves",
+            scale=1000.0,
         )
 
     def records(self) -> Any:

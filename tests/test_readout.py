@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.evaluation.readout import BEAT_PARTS, coverage, read_out, split_span, width
 from ecg_lightning.signal import SignalSpec
@@ -20,8 +21,12 @@ class Means(Encoder):
         super().__init__(SignalSpec(100, ("II", "V1"), samples), dim=2)
         self.count = tokens
 
-    def tokens(self, x_BLT: Tensor) -> Tensor:
+    def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
         return x_BLT.unflatten(-1, (self.count, -1)).mean(dim=-1).transpose(1, 2)
+
+
+def windows(x_BLT: Tensor, span: Tensor | None = None, valid: Tensor | None = None) -> Batch:
+    return Batch(x_BLT, torch.arange(len(x_BLT)), span=span, valid=valid)
 
 
 def naive_coverage(begin: int, end: int, N: int, T: int, fine: int = 7) -> Tensor:
@@ -51,7 +56,7 @@ def test_a_beat_within_one_share_is_read_from_it_alone():
 def test_features_are_those_of_the_beats_parts_in_order_then_those_of_its_window():
     encoder, x_BLT = Means(tokens=60, samples=60), torch.randn(3, 2, 60)
     span = torch.tensor([[0, 8], [10, 30], [44, 60]])
-    features = read_out(encoder, x_BLT, span)
+    features = read_out(encoder, windows(x_BLT, span))
     beats = [x[:, begin:end].unflatten(1, (BEAT_PARTS, -1)) for x, (begin, end) in zip(x_BLT, span, strict=True)]
     parts = torch.stack([beat.mean(dim=2).T.flatten() for beat in beats])
     torch.testing.assert_close(features, torch.cat([parts, x_BLT.mean(dim=2)], dim=1))
@@ -66,7 +71,7 @@ def test_the_parts_of_a_span_are_equal_and_meet():
 
 def test_without_a_span_the_window_is_read_as_the_encoder_pools_it_and_as_its_tokens_vary():
     encoder, x_BLT = Means(tokens=12, samples=60), torch.randn(3, 2, 60)
-    features = read_out(encoder, x_BLT, None)
+    features = read_out(encoder, windows(x_BLT))
     tokens = encoder.tokens(x_BLT).numpy()
     for b in range(3):
         for d in range(2):
@@ -79,12 +84,13 @@ def test_without_a_span_the_window_is_read_as_the_encoder_pools_it_and_as_its_to
 
 def test_a_window_of_a_single_token_still_has_a_finite_gradient():
     x_BLT = torch.randn(2, 2, 60, requires_grad=True)
-    read_out(Means(tokens=1, samples=60), x_BLT, None).sum().backward()
+    read_out(Means(tokens=1, samples=60), windows(x_BLT)).sum().backward()
     assert x_BLT.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_the_readout_keeps_the_encoders_precision(dtype):
-    features = read_out(Means(tokens=12, samples=60), torch.randn(2, 2, 60, dtype=dtype), torch.tensor([[0, 9]] * 2))
+    batch = windows(torch.randn(2, 2, 60, dtype=dtype), torch.tensor([[0, 9]] * 2))
+    features = read_out(Means(tokens=12, samples=60), batch)
     assert features.dtype == dtype
     assert features.isfinite().all()

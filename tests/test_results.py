@@ -32,6 +32,15 @@ from ecg_lightning.results import SCHEMA, collect, read_result, write_result
 
 # ---------------------------------------------------------------- the file
 
+NO_LEAKAGE = {
+    "pretraining_patients": 0,
+    "pretraining_populations_unclear": [],
+    "training_patients": 0,
+    "pretraining_copies": 0,
+    "training_copies": 0,
+    "allowed": False,
+}
+
 
 def test_a_result_comes_back_as_it_was_written(tmp_path):
     content = {"status": "done", "metrics": {"accuracy": {"value": 0.5, "low": None, "high": None}}, "classes": ["N"]}
@@ -131,7 +140,7 @@ def test_a_result_says_all_there_is_to_know(evaluation, tmp_path):
     assert (result["labels"]["allowed"], result["labels"]["read"], result["labels"]["patients"]) == (10, 10, 2)
     assert result["encoder"]["objective"] == "MAE"
     assert result["encoder"]["spec"] == data.spec.to_dict()
-    assert result["pretraining_saw_test_patients"] == 0
+    assert result["leakage"] == NO_LEAKAGE
     assert result["seconds"] > 0 and result["peak_memory_mb"] > 0
     assert result["commit"] and result["device"]
     assert set(result["baselines"]) == {"random_encoder", "classical"}
@@ -288,15 +297,15 @@ def pretrained_on(patients: list[str], checkpoint: str, path: Path) -> Path:
 
 def test_a_checkpoint_that_saw_test_patients_is_refused_unless_allowed(beats, tmp_path):
     path = pretrained_on(["mitbih/100", "mitbih/101", "ptbxl/100"], beats().checkpoint, tmp_path / "leaky.pt")
-    with pytest.raises(UserError, match=r"pretrained on 1 of the test patients \(mitbih/100, .*allow_seen_patients"):
+    with pytest.raises(UserError, match=r"saw 1 patient \(mitbih/100\) of .*allow_seen_patients"):
         assess(beats(f"checkpoint={path}"))
     result = read_result(assess(beats(f"checkpoint={path}", "allow_seen_patients=true")))
-    assert result["pretraining_saw_test_patients"] == 1
+    assert (result["leakage"]["pretraining_patients"], result["leakage"]["allowed"]) == (1, True)
 
 
 def test_training_patients_may_be_seen(beats, tmp_path):
     path = pretrained_on(["mitbih/101", "mitbih/106"], beats().checkpoint, tmp_path / "clean.pt")
-    assert read_result(assess(beats(f"checkpoint={path}")))["pretraining_saw_test_patients"] == 0
+    assert read_result(assess(beats(f"checkpoint={path}")))["leakage"]["pretraining_patients"] == 0
 
 
 def test_a_split_within_patients_says_so(beats):
@@ -341,7 +350,7 @@ def result(protocol: str = "linear", budget: str = "10", seed: int = 0, value: f
         "encoder": {"objective": "MAE", "digest": "abcdef0123", "pretrained_on": "ptbxl", "learned": True},
         "data": {"fingerprint": "f" * 16, "test_examples": 70, "test_patients": 7, "substituted_leads": {}},
         "metrics": metrics,
-        "pretraining_saw_test_patients": 0,
+        "leakage": NO_LEAKAGE,
         "commit": "0123456789ab",
         **other,
     }
@@ -472,7 +481,8 @@ def test_a_narrow_terminal_crops_no_number(swept, capsys, monkeypatch):
 def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
     encoder = {"objective": "MAE", "digest": "0" * 16, "pretrained_on": "elsewhere", "learned": False}
     data = {"fingerprint": "0" * 16, "test_examples": 3, "test_patients": 2, "substituted_leads": {"V1 from II": 4}}
-    split = {"split": "intra-patient", "pretraining_saw_test_patients": 2}
+    leakage = {**NO_LEAKAGE, "pretraining_patients": 2, "training_patients": 1, "training_copies": 3, "allowed": True}
+    split = {"split": "intra-patient", "leakage": leakage}
     write_result(tmp_path / "cell", result(encoder=encoder, data=data, **split))
     summarise_sweep(tmp_path)
     for text in (capsys.readouterr().out, (tmp_path / "table.md").read_text()):
@@ -481,6 +491,7 @@ def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
         assert "had learned nothing" in text
         assert "V1 from II (4)" in text
         assert "saw 2 of the test patients" in text
+        assert "3 of the test recordings are exact copies of recordings in the training split" in text
 
 
 @pytest.mark.parametrize("budget", ["10-per-class", "0.1-of-all"])

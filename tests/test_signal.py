@@ -14,13 +14,10 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.leads import TWELVE_LEADS, canonical_lead, lead_mixtures, select_leads
 from ecg_lightning.signal import (
-    TWELVE_LEADS,
     SignalSpec,
-    canonical_lead,
-    lead_sources,
     resample,
-    select_leads,
     standardise,
 )
 
@@ -93,7 +90,7 @@ def test_a_lead_is_known_by_every_spelling(spelling: str, lead: str) -> None:
     ],
 )
 def test_the_nearest_recorded_lead_replicates_a_missing_one(have: tuple[str, ...], want: str, source: str) -> None:
-    assert lead_sources(have, [want], "replicate") == {want: source}
+    assert lead_mixtures(have, [want], "replicate") == {want: {source: 1.0}}
 
 
 @few

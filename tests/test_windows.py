@@ -48,14 +48,16 @@ def test_windows_are_slices_of_their_own_recording_and_zero_beyond_it(
     row, offset = np.array(data.draw(st.lists(place, min_size=1, max_size=8))).T
     index = np.array(data.draw(st.lists(st.integers(0, len(row) - 1), min_size=1, max_size=10)))
     signals = torch.from_numpy(store.signals) if elsewhere else None
-    microvolts, valid = Windows(store, row, offset, samples).gather(index, signals)
-    assert microvolts.shape == (len(index), samples, 2) and microvolts.dtype == torch.int16
+    steps, scale, valid = Windows(store, row, offset, samples).gather(index, signals)
+    assert steps.shape == (len(index), samples, 2) and steps.dtype == torch.int16
+    assert scale.tolist() == [1000.0] * len(index)
+    inside_BT = torch.ones(len(index), samples, dtype=torch.bool) if valid is None else valid
     for b, i in enumerate(index):
         recording = store.signals[store.start[row[i]] :][: store.length[row[i]]]
         for t in range(samples):
             inside = 0 <= offset[i] + t < len(recording)
-            assert bool(valid[b, t]) == inside
-            assert microvolts[b, t].tolist() == (recording[offset[i] + t].tolist() if inside else [0, 0])
+            assert bool(inside_BT[b, t]) == inside
+            assert steps[b, t].tolist() == (recording[offset[i] + t].tolist() if inside else [0, 0])
 
 
 def test_a_batch_becomes_standardised_millivolts_with_its_labels() -> None:
@@ -75,11 +77,12 @@ def test_a_batch_becomes_standardised_millivolts_with_its_labels() -> None:
 
 
 def test_a_moved_batch_is_the_same_batch() -> None:
-    dataset = LabelledWindows(Windows(store_of([30]), np.zeros(2, int), np.array([0, 9]), 12), None, None)
+    dataset = LabelledWindows(Windows(store_of([30]), np.zeros(2, int), np.array([0, 25]), 12), None, None)
     raw = dataset[Draw(np.arange(2), np.zeros(2))]
     moved = raw.to(torch.device("meta"))
     assert isinstance(moved, RawBatch) and moved.y is None and moved.span is None
-    assert {part.device.type for part in (moved.microvolts, moved.valid, moved.which)} == {"meta"}
+    assert {part.device.type for part in moved if part is not None} == {"meta"}
+    assert moved.valid is not None
 
 
 # --- crops of pretraining ---------------------------------------------------------------------------------------
@@ -89,10 +92,8 @@ def positions(dataset: UnlabelledWindows, slide: float) -> list[np.ndarray]:
     """Where in the store the valid samples of each window lie."""
     n = len(dataset)
     batch = dataset[Draw(np.arange(n), np.full(n, slide))]
-    return [
-        (window[valid, 0].numpy().astype(int) - 1) // 2
-        for window, valid in zip(batch.microvolts, batch.valid, strict=True)
-    ]
+    valid = torch.ones(batch.steps.shape[:2], dtype=torch.bool) if batch.valid is None else batch.valid
+    return [(window[inside, 0].numpy().astype(int) - 1) // 2 for window, inside in zip(batch.steps, valid, strict=True)]
 
 
 @some

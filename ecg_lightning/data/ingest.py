@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import blake2b
+from io import FileIO
 from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -25,7 +26,8 @@ from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import MICROVOLT, STORE_VERSION, Store
 from ecg_lightning.errors import UserError
 from ecg_lightning.interrupts import interrupts_held
-from ecg_lightning.signal import SignalSpec, lead_sources, resample, select_leads
+from ecg_lightning.leads import canonical_lead, describe, lead_mixtures
+from ecg_lightning.signal import SignalSpec, render
 
 OnBadRecord = Literal["raise", "skip"]
 
@@ -70,7 +72,7 @@ def prepare(
     Args:
         name: of the data set; the beginning of the file's name.
         files: the recordings.
-        spec: rate, leads and the rule for missing leads; its length and standardisation do not matter here.
+        spec: rate, leads, the rule for missing leads and the band; its length and standardisation do not matter here.
         cache_dir: folder of the stores.
         on_bad_record: `raise` stops at the first recording that cannot be trusted; `skip` leaves those out, and the
             store says which and why.
@@ -80,32 +82,58 @@ def prepare(
     """
     if not files:
         raise UserError(f"data set {name!r}: no recordings found")
-    identity = _identity(files, spec)
-    path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{identity}.h5"
-    if not path.exists():
-        if getattr(current_process(), "_inheriting", False):  # it would wait for its own parent, for ever
-            raise RuntimeError(f"data set {name!r} is prepared while a worker process starts; {_GUARD}")
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                _build(name, files, spec, path, on_bad_record)
-    store = Store.open(path)
-    if store.skipped and on_bad_record == "raise":
-        record, fault = next(iter(store.skipped.items()))
-        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){_REMEDY}")
-    if store.skipped:
-        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {len(files)} recordings: {_list(store.skipped)}")
+    path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{_identity(files, spec)}.h5"
+    store = build_once(path, lambda partial: _build(name, files, spec, partial, on_bad_record))
+    tell_skipped(name, store, on_bad_record)
     return store
 
 
-_REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
+def tell_skipped(name: str, store: Store, on_bad_record: OnBadRecord) -> None:
+    """Say which recordings a store lacks.
+
+    Raises:
+        UserError: it lacks some, and none may be left out.
+    """
+    if store.skipped and on_bad_record == "raise":
+        record, fault = next(iter(store.skipped.items()))
+        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){REMEDY}")
+    if store.skipped:
+        total = len(store) + len(store.skipped)
+        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {total} recordings: {_list(store.skipped)}")
+
+
+def build_once(path: Path, build: Callable[[Path], None]) -> Store:
+    """Open a store, built where it is not there yet by one process while the others wait.
+
+    Args:
+        path: of the store.
+        build: writes the store, under the temporary name that it is given.
+    """
+    if not path.exists():
+        if getattr(current_process(), "_inheriting", False):  # it would wait for its own parent, for ever
+            raise RuntimeError(f"{path.stem} is prepared while a worker process starts; {_GUARD}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                for stale in path.parent.glob(f".{path.stem}.*.partial"):
+                    stale.unlink(missing_ok=True)
+                partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
+                try:
+                    build(partial)
+                    partial.replace(path)
+                finally:
+                    partial.unlink(missing_ok=True)
+    return Store.open(path)
+
+
+REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
 _GUARD = "a script of your own must keep what it does under `if __name__ == '__main__':`"
 
 
 def _identity(files: Sequence[RecordFile], spec: SignalSpec) -> str:
     """Hash of all that decides the store's content, without reading a signal."""
     state = blake2b(digest_size=6)
-    state.update(repr((STORE_VERSION, spec.fs, spec.leads, spec.missing)).encode())
+    state.update(repr((STORE_VERSION, spec.fs, spec.leads, spec.missing, spec.band)).encode())
     for file in files:
         state.update(repr((file.record_id, file.patient, file.fold, file.annotation)).encode())
         for path in file.paths():
@@ -119,27 +147,19 @@ def _identity(files: Sequence[RecordFile], spec: SignalSpec) -> str:
 
 def _build(name: str, files: Sequence[RecordFile], spec: SignalSpec, path: Path, on_bad: OnBadRecord) -> None:
     placed, faults = _place(files, spec, on_bad)
-    for stale in path.parent.glob(f".{path.stem}.*.partial"):
-        stale.unlink(missing_ok=True)
-    partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
-    try:
-        rows = sum(item.length for item in placed)
-        offset = _allocate(partial, rows, len(spec.leads))
-        rendered = []
-        with tqdm(total=len(placed), desc=f"preparing {name}", unit=" records") as bar:
-            for item in _render_all(placed, partial, offset, rows, spec):
-                if item.fault and on_bad == "raise":
-                    raise BadRecord(item.fault + _REMEDY)
-                rendered.append(item)
-                bar.update()
-        good = [item for item in rendered if not item.fault]
-        faults |= {item.record_id: item.fault for item in rendered if item.fault}
-        if not good:
-            raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
-        _write_tables(partial, good, spec, faults)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    offset = allocate(path, sum(item.length for item in placed), len(spec.leads))
+    rendered = []
+    with tqdm(total=len(placed), desc=f"preparing {name}", unit=" records") as bar:
+        for item in _render_all(placed, path, offset, spec):
+            if item.fault and on_bad == "raise":
+                raise BadRecord(item.fault + REMEDY)
+            rendered.append(item)
+            bar.update()
+    good = [item for item in rendered if not item.fault]
+    faults |= {item.record_id: item.fault for item in rendered if item.fault}
+    if not good:
+        raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
+    write_tables(path, good, spec, faults)
 
 
 def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -> tuple[list[Placed], dict[str, str]]:
@@ -152,7 +172,7 @@ def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -
             layout = file.layout()
         except BadRecord as error:
             if on_bad == "raise":
-                raise BadRecord(f"{error}{_REMEDY}") from error
+                raise BadRecord(f"{error}{REMEDY}") from error
             faults[file.record_id] = str(error)
             continue
         length = rendered_length(layout, spec)
@@ -171,7 +191,7 @@ def rendered_length(layout: Layout, spec: SignalSpec) -> int:
     return -(-layout.samples * ratio.numerator // ratio.denominator)
 
 
-def _allocate(path: Path, rows: int, leads: int) -> int:
+def allocate(path: Path, rows: int, leads: int) -> int:
     """Create the file with room for the signals, on the disk and not only in its size; returns their offset."""
     with h5py.File(path, "w") as file:
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -191,18 +211,18 @@ def _allocate(path: Path, rows: int, leads: int) -> int:
     return offset
 
 
-def _render_all(placed: Sequence[Placed], path: Path, offset: int, rows: int, spec: SignalSpec) -> Iterator[Rendered]:
+def _render_all(placed: Sequence[Placed], path: Path, offset: int, spec: SignalSpec) -> Iterator[Rendered]:
     chunks = list(_chunks(placed, len(spec.leads)))
     workers = min(cpu_count(), len(chunks))
-    if workers < 2 or rows * len(spec.leads) < SMALL_SAMPLES:
+    if workers < 2 or sum(item.length for item in placed) * len(spec.leads) < SMALL_SAMPLES:
         for chunk in chunks:
-            yield from _render_chunk(chunk, path, offset, rows, spec)
+            yield from _render_chunk(chunk, path, offset, spec)
         return
     with interrupts_held() as interrupt_point:
         # Spawned, not forked: a fork of a process that runs torch's threads can hang.
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_die_with_parent)
         try:
-            for future in [pool.submit(_render_chunk, chunk, path, offset, rows, spec) for chunk in chunks]:
+            for future in [pool.submit(_render_chunk, chunk, path, offset, spec) for chunk in chunks]:
                 yield from future.result()
                 interrupt_point()
         except BrokenProcessPool as error:
@@ -237,12 +257,13 @@ def _chunks(placed: Sequence[Placed], leads: int) -> Iterator[list[Placed]]:
         yield chunk
 
 
-def _render_chunk(chunk: Sequence[Placed], path: Path, offset: int, rows: int, spec: SignalSpec) -> list[Rendered]:
-    signals = np.memmap(path, np.int16, "r+", offset, (rows, len(spec.leads)))
-    return [_render_one(item, signals, spec) for item in chunk]
+def _render_chunk(chunk: Sequence[Placed], path: Path, offset: int, spec: SignalSpec) -> list[Rendered]:
+    # Written, not mapped: a mapping counts every page that it touches as this process's memory.
+    with path.open("r+b", buffering=0) as signals:
+        return [_render_one(item, signals, offset, spec) for item in chunk]
 
 
-def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> Rendered:
+def _render_one(item: Placed, signals: FileIO, offset: int, spec: SignalSpec) -> Rendered:
     place: dict[str, Any] = {
         "record_id": item.file.record_id,
         "patient": item.file.patient,
@@ -252,46 +273,69 @@ def _render_one(item: Placed, signals: NDArray[np.int16], spec: SignalSpec) -> R
     }
     try:
         record = item.file.read()
-        microvolts = _to_microvolts(record, str(item.file.paths()[0]), spec)
+        content = _to_microvolts(record, item, spec).tobytes()
+        mixtures = lead_mixtures(record.leads, spec.leads, spec.missing)
     except BadRecord as error:
         return Rendered(**place, fault=str(error))
-    signals[item.start : item.start + item.length] = microvolts
-    sources = lead_sources(record.leads, spec.leads, spec.missing)
+    signals.seek(offset + 2 * len(spec.leads) * item.start)
+    signals.write(content)
     return Rendered(
         **place,
         fs_source=record.fs,
-        digest=blake2b(microvolts.tobytes(), digest_size=8).hexdigest(),
+        digest=blake2b(content, digest_size=8).hexdigest(),
         annotation=json.dumps(dict(record.annotation)),
-        substituted=tuple(f"{want} <- {source}" for want, source in sources.items() if want != source),
+        substituted=tuple(f"{lead} <- {describe(mix)}" for lead, mix in mixtures.items() if lead not in mix),
     )
 
 
-def _to_microvolts(record: Record, named: str, spec: SignalSpec) -> NDArray[np.int16]:
+def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np.int16]:
     """Render one recording, (T, L) int16.
 
     Raises:
-        BadRecord: a lead is flat, holds invalid samples or exceeds what a body can give.
+        BadRecord: a lead is flat, holds invalid samples or exceeds what a body can give, or the recording is not what
+            its header said.
     """
+    named = str(item.file.paths()[0])
     try:
-        selected = select_leads(record.signal, record.leads, spec.leads, spec.missing)
-        sources = lead_sources(record.leads, spec.leads, spec.missing).values()
+        mixtures = lead_mixtures(record.leads, spec.leads, spec.missing)
     except UserError as error:
         raise BadRecord(f"{named}: {error}") from error
-    invalid = np.count_nonzero(~np.isfinite(selected), axis=1)
-    flat = selected.min(axis=1) == selected.max(axis=1)
-    for lead, samples, still in zip(sources, invalid, flat, strict=True):
-        if samples:
-            raise BadRecord(f"{named}: lead {lead} holds {samples} invalid samples (NaN)")
-        if still and lead != "zero":
-            raise BadRecord(f"{named}: lead {lead} is flat over its whole length")
-    microvolts = np.rint(resample(selected, record.fs, spec.fs).T * MICROVOLT)
+    _check_leads(record, {lead for mixture in mixtures.values() for lead in mixture}, named)
+    rendered = render(record.signal, record.leads, record.fs, spec)
+    if rendered.shape[1] != item.length:
+        held = f"{record.signal.shape[1]} samples at {record.fs:g} Hz"
+        raise BadRecord(f"{named}: holds {held}, its header says otherwise; fetch the recording again")
+    microvolts = np.rint(rendered.T * MICROVOLT)
     peak = float(np.abs(microvolts).max())
-    if peak > np.iinfo(np.int16).max:
+    if not peak <= np.iinfo(np.int16).max:
         raise BadRecord(f"{named}: reaches {peak / MICROVOLT:.0f} mV, so its gain or unit is wrong")
     return np.ascontiguousarray(microvolts.astype(np.int16))
 
 
-def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: dict[str, str]) -> None:
+def _check_leads(record: Record, used: Set[str], named: str) -> None:
+    """Every lead that is used holds a signal."""
+    for lead, row in zip(map(canonical_lead, record.leads), record.signal, strict=True):
+        if lead not in used:
+            continue
+        invalid = np.count_nonzero(~np.isfinite(row))
+        if invalid:
+            raise BadRecord(f"{named}: lead {lead} holds {invalid} invalid samples (NaN)")
+        if row.min() == row.max():
+            raise BadRecord(f"{named}: lead {lead} is flat over its whole length")
+
+
+def write_tables(
+    path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: Mapping[str, str], scale: float = MICROVOLT
+) -> None:
+    """Write what a store says beside its signals, and see that all of it is on the disk.
+
+    Args:
+        path: the store, its signals written.
+        rendered: its recordings.
+        spec: what they were rendered to.
+        faults: the recordings left out.
+        scale: steps in one mV.
+    """
     substituted: dict[str, int] = {}
     for item in rendered:
         for pair in item.substituted:
@@ -301,8 +345,8 @@ def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, fa
             file.create_dataset(key, data=[getattr(item, key) for item in rendered], dtype=h5py.string_dtype())
         for key, kind in (("start", "i8"), ("length", "i8"), ("fs_source", "f8"), ("fold", "i2")):
             file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
-        file.attrs.update(version=STORE_VERSION, fs=spec.fs, leads=json.dumps(spec.leads),
-                          skipped=json.dumps(faults), substituted=json.dumps(substituted))  # fmt: skip
+        file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=scale, leads=json.dumps(spec.leads),
+                          skipped=json.dumps(dict(faults)), substituted=json.dumps(substituted))  # fmt: skip
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
 

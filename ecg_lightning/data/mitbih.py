@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.data.locate import locate
-from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples
+from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples, SplitKind
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
@@ -76,17 +76,36 @@ DS2 = [
 VALIDATION = ("116", "124", "205", "220", "223")
 """Patients of DS1 kept for validation: all four common classes are among their beats and among those that remain."""
 
+POPULATION = "mitbih"
+"""Whose recordings these are, here and in the sets cut from them."""
+
 SAME_SUBJECT = {"202": "201"}
 """Record 202 was recorded from the same man as 201 (the database's own notes)."""
 
 BEAT_SECONDS = (-0.3, 0.45)
 """What a beat's label is about: from before the P wave to after the T wave, around the annotated fiducial point."""
 
+MITBIHSplit = Literal["inter_patient", "intra_patient"]
+SPLIT_KIND: dict[str, SplitKind] = {"inter_patient": "inter-patient", "intra_patient": "intra-patient"}
+
 TASKS = {
     "aami": ("N", "S", "V", "F", "Q"),
     "aami4": ("N", "S", "V", "F"),
     "binary": ("normal", "abnormal"),
 }
+
+
+def class_numbers(symbols: str) -> NDArray[np.int64]:
+    """The place in `AAMI` of each beat symbol."""
+    number = {symbol: c for c, of in enumerate(AAMI.values()) for symbol in of}
+    return np.array([number[symbol] for symbol in symbols], np.int64)
+
+
+def split_of_names(names: Sequence[str]) -> NDArray[np.int8]:
+    """The number in `SPLITS` of records by the inter-patient division, `LEFT_OUT` of those in no part of it."""
+    group = dict.fromkeys(DS1, SPLITS.index("train")) | dict.fromkeys(VALIDATION, SPLITS.index("val"))
+    group |= dict.fromkeys(DS2, SPLITS.index("test")) | dict.fromkeys(SAME_SUBJECT.values(), LEFT_OUT)
+    return np.array([group.get(name, LEFT_OUT) for name in names], np.int8)
 
 
 class MITBIHFile(WFDBFile):
@@ -145,7 +164,7 @@ class MITBIH(ECGDataModule):
         self,
         view: Literal["beats", "windows"] = "beats",
         task: Literal["aami", "aami4", "binary"] = "aami",
-        split: Literal["inter_patient", "intra_patient"] = "inter_patient",
+        split: MITBIHSplit = "inter_patient",
         window_seconds: float = 10.0,
         **base: Any,
     ) -> None:
@@ -153,7 +172,7 @@ class MITBIH(ECGDataModule):
         for key, value, allowed in (
             ("view", view, ("beats", "windows")),
             ("task", task, tuple(TASKS)),
-            ("split", split, ("inter_patient", "intra_patient")),
+            ("split", split, get_args(MITBIHSplit)),
         ):
             if value not in allowed:
                 raise UserError(f"data.{key}={value!r} is not one of {', '.join(allowed)}")
@@ -161,7 +180,7 @@ class MITBIH(ECGDataModule):
             raise UserError(f"data.window_seconds={window_seconds} must be above 0")
         self.view, self.task, self.split, self.window_seconds = view, task, split, window_seconds
         self.classes = TASKS[task]
-        self.split_kind = split.replace("_", "-")
+        self.split_kind = SPLIT_KIND[split]
 
     def records(self) -> Sequence[RecordFile]:
         """Every record that is there."""
@@ -169,7 +188,7 @@ class MITBIH(ECGDataModule):
         # A file of any kind counts, so that a recording whose header is lost is missed.
         files = [path for suffix in ("hea", "dat", "atr") for path in folder.glob(f"[0-9]*.{suffix}")]
         names = sorted({path.stem for path in files if path.stem.isdigit()})  # not PhysioNet's 102-0.atr
-        return [MITBIHFile(folder / name, name, f"{self.name}/{SAME_SUBJECT.get(name, name)}") for name in names]
+        return [MITBIHFile(folder / name, name, f"{POPULATION}/{SAME_SUBJECT.get(name, name)}") for name in names]
 
     @property
     def example_samples(self) -> int:
@@ -180,9 +199,7 @@ class MITBIH(ECGDataModule):
         """By patient; under `intra_patient` pretraining sees all recordings but the validation patients'."""
         if self.split == "intra_patient":
             return np.isin(store.record_id, VALIDATION).astype(np.int8)
-        group = dict.fromkeys(DS1, SPLITS.index("train")) | dict.fromkeys(VALIDATION, SPLITS.index("val"))
-        group |= dict.fromkeys(DS2, SPLITS.index("test")) | dict.fromkeys(SAME_SUBJECT.values(), LEFT_OUT)
-        return np.array([group.get(str(name), LEFT_OUT) for name in store.record_id], np.int8)
+        return split_of_names(store.record_id.tolist())
 
     def examples(self, store: Store) -> Examples:
         """Beats or windows with their classes."""
@@ -191,13 +208,12 @@ class MITBIH(ECGDataModule):
         return replace(examples, split=self._split(store, examples))
 
     def _beats(self, store: Store) -> Examples:
-        number = {symbol: c for c, symbols in enumerate(AAMI.values()) for symbol in symbols}
         row, centre, y, rr = [], [], [], []
         for r, annotation in enumerate(store.annotations):
             sample = np.array(annotation["sample"], np.float64)
             row.append(np.full(len(sample), r))
             centre.append(np.rint(sample * (store.fs / store.fs_source[r])).astype(np.int64))
-            y.append(np.array([number[symbol] for symbol in annotation["symbol"]], np.int64))
+            y.append(class_numbers(annotation["symbol"]))
             gap = np.diff(sample, prepend=np.nan, append=np.nan) / store.fs_source[r]
             rr.append(np.stack([gap[:-1], gap[1:]], axis=1))
         half = self.spec.samples // 2

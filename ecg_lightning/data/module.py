@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,13 +18,19 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.data.ingest import OnBadRecord, prepare
 from ecg_lightning.data.record import RecordFile
-from ecg_lightning.data.store import Store
+from ecg_lightning.data.store import Store, digest_numbers
 from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows, to_signal
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SplitKind = Literal["inter-patient", "intra-patient", "unknown"]
+"""Whether a patient may be on both sides of a split; `unknown` where the source does not say who was recorded."""
+
+Aggregate = Literal["mean", "max"]
+"""How the predictions for the windows of one recording become its own."""
+
 SHORTEST_EPOCH = 100
 """Batches: a small data set is gone through several times an epoch, so that validations are worth their time."""
 
@@ -42,7 +48,9 @@ class Examples:
         y: (N,) int64 class numbers, or (N, C) uint8 zeros and ones.
         split: (N,) number in `SPLITS`, or `LEFT_OUT`.
         span: (N, 2) the samples of the window that the label is about; None for the whole window.
-        rr: (N, 2) seconds from the beat before and to the beat after; None where examples are no beats.
+        rr: (N, 2) seconds from the beat before and to the beat after; None where that is not known.
+        unit: (N,) what is labelled and judged as one: examples of the same number are windows of one recording and
+            carry its label; None where each example stands for itself.
     """
 
     row: NDArray[np.int64]
@@ -51,6 +59,7 @@ class Examples:
     split: NDArray[np.int8]
     span: NDArray[np.int64] | None = None
     rr: NDArray[np.float64] | None = None
+    unit: NDArray[np.int64] | None = None
 
     def of(self, split: Split) -> Examples:
         """Those of one split."""
@@ -58,9 +67,9 @@ class Examples:
 
     def take(self, keep: NDArray[np.bool_]) -> Examples:
         """Those that `keep`, (N,), marks."""
-        span = None if self.span is None else self.span[keep]
-        rr = None if self.rr is None else self.rr[keep]
-        return Examples(self.row[keep], self.offset[keep], self.y[keep], self.split[keep], span, rr)
+        parts = ((each.name, getattr(self, each.name)) for each in fields(self))
+        kept: dict[str, Any] = {name: None if part is None else part[keep] for name, part in parts}
+        return Examples(**kept)
 
 
 class ECGDataModule(LightningDataModule):
@@ -81,7 +90,8 @@ class ECGDataModule(LightningDataModule):
     """
 
     classes: tuple[str, ...]
-    split_kind: str = "inter-patient"
+    split_kind: SplitKind = "inter-patient"
+    aggregate: Aggregate = "mean"
     download: ClassVar[str] = ""
     """How to come by the data, for the message when they are missing."""
 
@@ -142,6 +152,19 @@ class ECGDataModule(LightningDataModule):
         rows = self._rows(split)
         return np.unique(self.store.patient[rows])
 
+    def seen(self) -> dict[str, Any]:
+        """What pretraining sees, for `encoder.pt`: evaluation tells from it whether its own test split is unseen."""
+        rows = self._rows("train")
+        return {
+            "name": self.name,
+            "fingerprint": self.store.fingerprint,
+            "patients": self.patients("train").tolist(),
+            "folds": sorted(set(self.store.fold[rows].tolist()) - {-1}),
+            "digests": digest_numbers(self.store.digest[rows]).tolist(),
+            "skipped": dict(self.store.skipped),
+            "substituted_leads": dict(self.store.substituted),
+        }
+
     @property
     def example_samples(self) -> int:
         """Length of a labelled example's window; the spec's unless the data set says otherwise."""
@@ -175,7 +198,7 @@ class ECGDataModule(LightningDataModule):
         return self._unlabelled("val", shuffle=False)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Microvolts to standardised float32, on the device."""
+        """Steps to standardised float32, on the device."""
         del dataloader_idx
         return to_signal(batch, self.spec) if isinstance(batch, RawBatch) else batch
 

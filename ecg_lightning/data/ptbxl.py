@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecg_lightning.data.locate import locate
-from ecg_lightning.data.module import ECGDataModule, Examples
 from ecg_lightning.data.record import RecordFile
+from ecg_lightning.data.recordings import RecordDataModule
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
 from ecg_lightning.errors import UserError
@@ -29,7 +29,7 @@ FILENAME = {100: "filename_lr", 500: "filename_hr"}
 COLUMNS = ("ecg_id", "patient_id", "scp_codes", "strat_fold", *FILENAME.values())
 
 
-class PTBXL(ECGDataModule):
+class PTBXL(RecordDataModule):
     """PTB-XL, or any set in its layout.
 
     Args:
@@ -37,18 +37,21 @@ class PTBXL(ECGDataModule):
             of the task carry none and are left out of it, not of pretraining.
         source_fs: which of the published files to read, 100 or 500 Hz; None takes those at the spec's rate, else
             those at 500 Hz where they are there.
-        base: see `ECGDataModule`. Folds 1-8 train, 9 validates, 10 tests.
+        population: whose recordings these are: patients of the same population and number are the same.
+        base: see `RecordDataModule`. Folds 1-8 train, 9 validates, 10 tests.
     """
 
     download = "fetch it with: python -m ecg_lightning.data.download ptbxl"
 
-    def __init__(self, task: Task = "superdiagnostic", source_fs: int | None = None, **base: Any) -> None:
+    def __init__(
+        self, task: Task = "superdiagnostic", source_fs: int | None = None, population: str = "ptbxl", **base: Any
+    ) -> None:
         super().__init__(**base)
         if task not in get_args(Task):
             raise UserError(f"data.task={task!r} is not one of {', '.join(get_args(Task))}")
         if source_fs is not None and source_fs not in FILENAME:
             raise UserError(f"data.source_fs={source_fs} is not one of 100, 500")
-        self.task, self.source_fs = task, source_fs
+        self.task, self.source_fs, self.population = task, source_fs, population
 
     @cached_property
     def folder(self) -> Path:
@@ -63,7 +66,11 @@ class PTBXL(ECGDataModule):
         used = table[["ecg_id", "patient_id", "scp_codes", "strat_fold", filename]]
         return [
             WFDBFile(
-                self.folder / path, str(number), f"{self.name}/{who:.0f}", int(fold), {"scp_codes": statements(codes)}
+                self.folder / path,
+                str(number),
+                f"{self.population}/{who:.0f}",
+                int(fold),
+                {"scp_codes": statements(codes)},
             )
             for number, who, codes, fold, path in used.itertuples(index=False)
         ]
@@ -72,17 +79,15 @@ class PTBXL(ECGDataModule):
         """Folds 1-8, 9 and 10; the published folds keep each patient in one."""
         return np.digitize(store.fold, [9, 10]).astype(np.int8)
 
-    def examples(self, store: Store) -> Examples:
-        """Whole recordings with the task's statements, in the middle of their windows."""
+    def record_labels(self, store: Store) -> NDArray[np.uint8]:
+        """The task's labels of each recording."""
         number = {code: c for c, label in enumerate(self.classes) for code, of in self._labels.items() if of == label}
         y = np.zeros((len(store), len(self.classes)), np.uint8)
         for r, annotation in enumerate(store.annotations):
             y[r, [number[code] for code in annotation["scp_codes"] if code in number]] = 1
-        row = np.flatnonzero(y.any(axis=1))
-        if not len(row):
+        if not y.any():
             raise UserError(f"{self.folder / DATABASE}: no recording carries a statement of data.task={self.task}")
-        offset = (store.length[row] - self.spec.samples) // 2
-        return Examples(row, offset, y[row], self.split_of_records(store)[row])
+        return y
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -1,6 +1,6 @@
 """The store: every recording of a data set, rendered to one rate and set of leads, in one memory-mapped HDF5 file.
 
-Recordings lie one behind the other along time in `signals`, (S, L) int16 microvolts, contiguous and unchunked. A window
+Recordings lie one behind the other along time in `signals`, (S, L) int16, contiguous and unchunked. A window
 of any length, a beat with any context, is then a start and a length: one store serves every view of the data.
 """
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 MICROVOLT = 1000.0
-"""Steps of `signals` in one mV."""
+"""Steps in one mV: the scale of recordings in a physical unit."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Store:
 
     Attributes:
         path: the HDF5 file.
-        signals: (S, L) int16 microvolts, a copy-on-write memory map of the file.
+        signals: (S, L) int16 steps, a copy-on-write memory map of the file.
         start: (R,) first row of each recording in `signals`.
         length: (R,) its samples.
         fs: sampling rate of `signals` in Hz.
@@ -42,6 +42,7 @@ class Store:
         digest: (R,) hash of each rendered signal.
         skipped: recordings left out, with the reason of each.
         substituted: how many recordings had another lead stand in, by `wanted <- source`.
+        scale: steps of `signals` in one mV, or in one unit of recordings that have no physical one.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Store:
     digest: NDArray[np.str_]
     skipped: Mapping[str, str]
     substituted: Mapping[str, int]
+    scale: float = MICROVOLT
 
     def __len__(self) -> int:
         return len(self.start)
@@ -78,7 +80,8 @@ class Store:
                 numbers = {key: file[key][:] for key in ("start", "length", "fs_source", "fold")}
                 maps = {key: json.loads(file.attrs[key]) for key in ("skipped", "substituted")}
                 leads = tuple(json.loads(file.attrs["leads"]))
-                return cls(Path(path), mapped, fs=float(file.attrs["fs"]), leads=leads, **text, **numbers, **maps)
+                fs, scale = float(file.attrs["fs"]), float(file.attrs["scale"])
+                return cls(Path(path), mapped, fs=fs, leads=leads, scale=scale, **text, **numbers, **maps)
         except (OSError, KeyError) as error:
             raise UserError(f"{path}: not a readable store ({error}); delete it and run again") from error
 
@@ -97,6 +100,11 @@ class Store:
         return blake2b(names.encode(), digest_size=8).hexdigest()
 
     def signal(self, row: int) -> NDArray[np.int16]:
-        """One recording, (L, T) int16 microvolts."""
+        """One recording, (L, T) int16 steps."""
         begin = self.start[row]
         return self.signals[begin : begin + self.length[row]].T
+
+
+def digest_numbers(digest: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Digests as numbers, (R,): eight bytes each, quickly compared."""
+    return np.array([int(each, 16) for each in digest], np.uint64).view(np.int64)

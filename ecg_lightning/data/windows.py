@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ecg_lightning.data.store import MICROVOLT, Store
+from ecg_lightning.data.store import Store
 from ecg_lightning.signal import SignalSpec, standardise
 
 
@@ -21,15 +21,17 @@ class RawBatch(NamedTuple):
     """What the loader hands over: small, to be moved to the device as it is.
 
     Attributes:
-        microvolts: (B, T, L) int16, 0 outside the recording.
-        valid: (B, T) bool, the samples inside the recording.
+        steps: (B, T, L) int16, 0 outside the recording.
+        scale: (B,) float32, steps in one mV.
+        valid: (B, T) bool, the samples inside the recording; None where all are.
         which: (B,) int64, the number of each example.
         y: (B,) int64 or (B, C) float32 labels, None for unlabelled windows.
         span: (B, 2) int64, first and one-past-last sample that the label is about; None for the whole window.
     """
 
-    microvolts: Tensor
-    valid: Tensor
+    steps: Tensor
+    scale: Tensor
+    valid: Tensor | None
     which: Tensor
     y: Tensor | None = None
     span: Tensor | None = None
@@ -37,8 +39,8 @@ class RawBatch(NamedTuple):
     def to(self, device: torch.device, non_blocking: bool = False) -> RawBatch:
         """The same batch on another device; what the Trainer calls too."""
         move = partial(torch.Tensor.to, device=device, non_blocking=non_blocking)
-        y, span = (None if part is None else move(part) for part in (self.y, self.span))
-        return RawBatch(move(self.microvolts), move(self.valid), move(self.which), y, span)
+        parts: dict[str, Any] = {name: None if part is None else move(part) for name, part in self._asdict().items()}
+        return RawBatch(**parts)
 
 
 class Batch(NamedTuple):
@@ -49,18 +51,21 @@ class Batch(NamedTuple):
         which: (B,) int64, the number of each example.
         y: see `RawBatch`.
         span: see `RawBatch`.
+        valid: see `RawBatch`.
     """
 
     x: Tensor
     which: Tensor
     y: Tensor | None = None
     span: Tensor | None = None
+    valid: Tensor | None = None
 
 
 def to_signal(batch: RawBatch, spec: SignalSpec) -> Batch:
-    """Microvolts to the encoder's units, on the device the batch is on."""
-    x_BLT = batch.microvolts.transpose(1, 2).to(torch.float32) / MICROVOLT
-    return Batch(standardise(x_BLT.contiguous(), spec.standardise, batch.valid), batch.which, batch.y, batch.span)
+    """Steps to the encoder's units, on the device the batch is on."""
+    x_BLT = batch.steps.transpose(1, 2).to(torch.float32) / batch.scale[:, None, None]
+    x_BLT = standardise(x_BLT.contiguous(), spec.standardise, batch.valid)
+    return Batch(x_BLT, batch.which, batch.y, batch.span, batch.valid)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.row)
 
-    def gather(self, index: NDArray[np.int64], signals: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def gather(self, index: NDArray[np.int64], signals: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Fetch some of the windows.
 
         Args:
@@ -90,7 +95,7 @@ class Windows:
             signals: (S, L) int16 the store's signals where they already lie on another device.
 
         Returns:
-            (B, T, L) int16 microvolts, 0 outside the recording, and (B, T) bool, the samples inside it.
+            Steps, scale and valid samples as in `RawBatch`.
         """
         signals = torch.from_numpy(self.store.signals) if signals is None else signals
         device = signals.device
@@ -101,10 +106,11 @@ class Windows:
             low + torch.from_numpy(self.offset[index]).to(device)[:, None] + torch.arange(self.samples, device=device)
         )
         valid = (t_BT >= low) & (t_BT < high)
-        microvolts = signals[t_BT.clamp(min=low, max=high - 1)]
-        if not bool(valid.all()):
-            microvolts = microvolts.masked_fill(~valid[..., None], 0)
-        return microvolts, valid
+        steps = signals[t_BT.clamp(min=low, max=high - 1)]
+        scale = torch.full((len(index),), self.store.scale, device=device)
+        if bool(valid.all()):
+            return steps, scale, None
+        return steps.masked_fill(~valid[..., None], 0), scale, valid
 
 
 class UnlabelledWindows(Dataset[RawBatch]):

@@ -26,16 +26,17 @@ class Block(nn.Module):
         self.norm_mlp = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
-    def forward(self, t_BND: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
-        t_BND = t_BND + self._attend(self.norm_attention(t_BND))
+    def forward(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """(B, N, D) to (B, N, D); tokens that are not valid are seen by none."""
+        t_BND = t_BND + self._attend(self.norm_attention(t_BND), valid_BN)
         out: Tensor = t_BND + self.mlp(self.norm_mlp(t_BND))
         return out
 
-    def _attend(self, t_BND: Tensor) -> Tensor:
+    def _attend(self, t_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
         B, N, D = t_BND.shape
         q, k, v = self.qkv(t_BND).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        mixed: Tensor = F.scaled_dot_product_attention(q, k, v)
+        seen = None if valid_BN is None else valid_BN[:, None, None, :]
+        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         out: Tensor = self.project(mixed.transpose(1, 2).reshape(B, N, D))
         return out
 
@@ -54,10 +55,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, t_BND: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+    def forward(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """(B, N, D) to (B, N, D); tokens that are not valid, (B, N) bool, are seen by none."""
         for block in self.blocks:
-            t_BND = block(t_BND)
+            t_BND = block(t_BND, valid_BN)
         out: Tensor = self.norm(t_BND)
         return out
 

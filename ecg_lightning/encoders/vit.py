@@ -51,9 +51,9 @@ class ViT(PatchEncoder):
         tokens: Tensor = self.project(patches) + positions
         return tokens
 
-    def encode(self, t_BKD: Tensor) -> Tensor:
+    def encode(self, t_BKD: Tensor, valid_BK: Tensor | None = None) -> Tensor:
         """See `PatchEncoder.encode`."""
-        out: Tensor = self.transformer(t_BKD)
+        out: Tensor = self.transformer(t_BKD, valid_BK)
         return out
 
     def _check(self, samples: int) -> None:

@@ -25,7 +25,7 @@ from ecg_lightning.evaluation.readout import WINDOW_PARTS, read_out
 Matrix = NDArray[np.float32]
 Which = Literal["pretrained", "random"]
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Part of the cache's key: raise it when the features change."""
 
 RANDOM_ENCODER_SEED = 0
@@ -37,7 +37,8 @@ class FrozenFeatures(NamedTuple):
 
     They come in blocks, each of total variance 1, so that none drowns another by its width. A window has one for each
     way in which `read_out` describes it. A beat has four: the tokens that cover it, how far they are from the median
-    beat of the recording, the mean of its window, and its RR intervals.
+    beat of the recording, the mean of its window, and its RR intervals. A beat that was cut out of its recording has
+    three: its tokens, their mean, and its length, which is all that is left of the rhythm.
     """
 
     train: Matrix
@@ -84,7 +85,7 @@ def embed(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str)
     with torch.inference_mode(), tqdm(total=len(examples.row), desc=f"embedding {label}", unit=" windows") as bar:
         for raw in data.loader(data.windows(examples), shuffle=False):
             batch = to_signal(raw.to(device), data.spec)
-            parts.append(read_out(encoder, batch.x, batch.span).float().cpu())
+            parts.append(read_out(encoder, batch).float().cpu())
             bar.update(len(batch.x))
     features: Matrix = torch.cat(parts).numpy()
     return features
@@ -119,9 +120,11 @@ def _describe(cell: Cell, which: Which) -> Matrix:
 
 def _blocks(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str) -> list[Matrix]:
     features = embed(encoder, data, examples, label)
-    if examples.rr is None:
+    if examples.span is None:
         return np.split(features, WINDOW_PARTS, axis=1)
     beat, window = np.split(features, [-encoder.dim], axis=1)
+    if examples.rr is None:
+        return [beat, window, np.diff(examples.span, axis=1).astype(np.float32) / np.float32(data.spec.fs)]
     intervals = rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row).astype(np.float32)
     return [beat, relative_to_record(beat, examples.row), window, intervals]
 

@@ -119,11 +119,11 @@ class Classifier(LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) logits."""
-        logits: Tensor = self.head(read_out(self.encoder, batch.x, batch.span))
+        logits: Tensor = self.head(read_out(self.encoder, batch))
         return logits
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Microvolts to standardised float32, on the device."""
+        """Steps to standardised float32, on the device."""
         del dataloader_idx
         return to_signal(batch, self.data.spec)
 

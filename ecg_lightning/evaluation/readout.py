@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.data.windows import Batch
+from ecg_lightning.encoders.base import Encoder, token_validity
 
 BEAT_PARTS = 4
 """Equal parts of a beat's span, described one after the other: their mean alone would lose the order of the waves."""
@@ -15,31 +16,45 @@ WINDOW_PARTS = 4
 more than that to a random encoder."""
 
 
-def read_out(encoder: Encoder, x_BLT: Tensor, span_B2: Tensor | None) -> Tensor:
+def read_out(encoder: Encoder, batch: Batch) -> Tensor:
     """Features of windows, or of the beat within each beside those of its window.
 
     A beat is described by the tokens that cover it, part by part and each weighted by its overlap with the part, so
     that the rhythm around it, which the window's features tell, helps and does not drown it. A whole window is
     described by its features and by how its tokens vary (statistics pooling, Snyder et al. 2018): what one beat or
-    one wave shows leaves little trace in a mean.
+    one wave shows leaves little trace in a mean. What lies outside a recording is left out of all of it.
 
     Args:
         encoder: any encoder.
-        x_BLT: (B, L, T) standardised windows.
-        span_B2: (B, 2) first and one-past-last sample of the beat; None where the whole window is meant.
+        batch: standardised windows; their `span` says where the beat lies, None where the whole window is meant.
 
     Returns:
         (B, WINDOW_PARTS D): the window's features, then its tokens' standard deviation, maximum and minimum; or
         (B, (BEAT_PARTS + 1) D) with the beat first and the window's features last.
     """
-    tokens = encoder.tokens(x_BLT)
-    window = encoder.pool(tokens)
-    if span_B2 is None:
-        deviation = (tokens.var(dim=1, unbiased=False) + 1e-6).sqrt()  # whose gradient is finite at 0
-        return torch.cat([window, deviation, tokens.amax(dim=1), tokens.amin(dim=1)], dim=-1)
-    weight = coverage(split_span(span_B2, BEAT_PARTS), tokens.shape[1], x_BLT.shape[-1]).to(tokens)
+    tokens = encoder.tokens(batch.x, batch.valid)
+    valid_BN = token_validity(batch.valid, tokens.shape[1])
+    window = encoder.pool(tokens, valid_BN)
+    if batch.span is None:
+        return torch.cat([window, *_variation(tokens, valid_BN)], dim=-1)
+    weight = coverage(split_span(batch.span, BEAT_PARTS), tokens.shape[1], batch.x.shape[-1]).to(tokens)
+    if valid_BN is not None:
+        weight = weight * valid_BN[:, None]
+        weight = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1e-12)
     beat = torch.einsum("bkn,bnd->bkd", weight, tokens).flatten(1)
     return torch.cat([beat, window], dim=-1)
+
+
+def _variation(t_BND: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Standard deviation, maximum and minimum of the tokens that count, (B, D) each."""
+    if valid_BN is None:
+        variance, high, low = t_BND.var(dim=1, unbiased=False), t_BND, t_BND
+    else:
+        inside, count = valid_BN[..., None], valid_BN.sum(dim=1)[:, None, None]
+        mean = (t_BND * inside).sum(dim=1, keepdim=True) / count
+        variance = ((t_BND - mean).square() * inside / count).sum(dim=1)
+        high, low = t_BND.masked_fill(~inside, -torch.inf), t_BND.masked_fill(~inside, torch.inf)
+    return (variance + 1e-6).sqrt(), high.amax(dim=1), low.amin(dim=1)  # a root whose gradient is finite at 0
 
 
 def width(encoder: Encoder, beats: bool) -> int:

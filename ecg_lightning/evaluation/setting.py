@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from ecg_lightning.data.module import ECGDataModule, Examples
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.leakage import Leakage, find_leakage
+
+Probability = NDArray[np.floating[Any]]
 
 
 class Setting:
@@ -49,8 +53,32 @@ class Setting:
 
     @property
     def test_patient(self) -> NDArray[np.int64]:
-        """(N,) whose each test example is."""
-        return self._patient_number[self.test.row]
+        """(M,) whose each judged test example is."""
+        return self._patient_number[self.test.row][_first(self.test)]
+
+    @property
+    def truth(self) -> NDArray[np.integer[Any]]:
+        """(M,) or (M, C) labels of what is judged: whole recordings where examples are windows of them."""
+        return self.test.y[_first(self.test)]
+
+    def judged(self, probability: Probability) -> Probability:
+        """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
+        if self.test.unit is None:
+            return probability
+        _, begin, unit = np.unique(self.test.unit, return_index=True, return_inverse=True)
+        if len(begin) == len(unit):
+            return probability
+        joined = np.full((len(begin), probability.shape[1]), -np.inf if self.data.aggregate == "max" else 0.0)
+        if self.data.aggregate == "max":
+            np.maximum.at(joined, unit, probability)
+            return joined if self.data.multi_label else joined / joined.sum(axis=1, keepdims=True)
+        np.add.at(joined, unit, probability)
+        return joined / np.bincount(unit)[:, None]
+
+    @cached_property
+    def leakage(self) -> Leakage:
+        """What the test split has in common with pretraining and with the training split."""
+        return find_leakage(self.checkpoint.training, self.data)
 
     def cell(self, budget: LabelBudget, seed: int, model_seed: int, cache_dir: Path) -> Cell:
         """The cell of a budget and a seed, its other labels sealed.
@@ -63,10 +91,13 @@ class Setting:
         return Cell(self.checkpoint, self.data, self.train, self.test, labels, chosen, model_seed, cache_dir)
 
     def _draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
-        """The budget's examples, drawn once for all methods."""
+        """The budget's examples, drawn once for all methods; a recording's label brings all of its windows."""
         if (budget, seed) not in self._drawn:
-            patient = self._patient_number[self.train.row]
-            self._drawn[budget, seed] = budget.draw(self.train.y, patient, self.data.classes, seed)
+            train, first = self.train, _first(self.train)
+            chosen = first[budget.draw(train.y[first], self._patient_number[train.row[first]], self.data.classes, seed)]
+            if train.unit is not None:
+                chosen = np.flatnonzero(np.isin(train.unit, train.unit[chosen]))
+            self._drawn[budget, seed] = chosen
         return self._drawn[budget, seed]
 
     @cached_property
@@ -74,3 +105,10 @@ class Setting:
         """(R,) the patients' places in the alphabet: examples are sorted by patient often, and text sorts slowly."""
         number: NDArray[np.int64] = np.unique(self.data.store.patient, return_inverse=True)[1]
         return number
+
+
+def _first(examples: Examples) -> NDArray[np.int64]:
+    """(M,) the first example of each unit, in order of the units; every one where each stands for itself."""
+    if examples.unit is None:
+        return np.arange(len(examples.row))
+    return np.unique(examples.unit, return_index=True)[1]

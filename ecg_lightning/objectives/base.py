@@ -53,12 +53,12 @@ class Objective(LightningModule):
         self.seed = seed
 
     @abstractmethod
-    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The objective on one batch.
 
         Args:
-            x_BLT: (B, L, T) float32, standardised windows; the objective makes its own views of them.
-            index_B: (B,) int64, the number of each example.
+            batch: standardised windows, `x` (B, L, T), of which the objective makes its own views; `valid` (B, T)
+                says which samples lie inside their recording, None where all do.
 
         Returns:
             Scalars to log; `"loss"` is the one to minimise.
@@ -76,7 +76,7 @@ class Objective(LightningModule):
         """One step."""
         del batch_idx
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)
-        losses = self.loss(batch.x, batch.which)
+        losses = self.loss(batch)
         self.log_dict({f"train/{key}": value.detach() for key, value in losses.items()}, batch_size=len(batch.x))
         self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return losses["loss"]
@@ -86,7 +86,7 @@ class Objective(LightningModule):
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(batch_idx)
-            losses = self.loss(batch.x, batch.which)
+            losses = self.loss(batch)
         metrics = {f"val/{key}": value for key, value in losses.items()}
         self.log_dict(metrics, batch_size=len(batch.x), sync_dist=True)
         self.log("val", losses["loss"], prog_bar=True, logger=False, batch_size=len(batch.x), sync_dist=True)

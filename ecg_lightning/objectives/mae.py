@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ecg_lightning.encoders.base import Encoder, PatchEncoder
+from ecg_lightning.data.windows import Batch
+from ecg_lightning.encoders.base import Encoder, PatchEncoder, token_validity
 from ecg_lightning.encoders.transformer import Transformer, initialise, sincos_positions
 from ecg_lightning.encoders.vit import patchify, unpatchify
 from ecg_lightning.errors import UserError
@@ -22,26 +23,37 @@ class Mask(NamedTuple):
     """A division of the N tokens of each window.
 
     Attributes:
-        visible: (B, K) numbers of the tokens that the encoder sees, ascending.
+        visible: (B, K) numbers of the tokens that the encoder sees.
+        shown: (B, K) bool, which of these it really sees, where windows have different numbers of tokens; None for all.
         masked: (B, N) bool, the tokens to reconstruct.
     """
 
     visible: Tensor
+    shown: Tensor | None
     masked: Tensor
 
 
-def random_mask(noise_BN: Tensor, ratio: float) -> Mask:
+def random_mask(noise_BN: Tensor, ratio: float, valid_BN: Tensor | None = None) -> Mask:
     """Mask a share of each window's tokens, those with the largest noise.
 
     Args:
         noise_BN: (B, N) uniform random numbers.
-        ratio: share of the N tokens to mask; at least one token stays visible and at least one is masked.
+        ratio: share of the tokens to mask; at least one token stays visible and, of two or more, one is masked.
+        valid_BN: (B, N) bool, the tokens inside the recording: of these alone a share is masked; None for all.
     """
     B, N = noise_BN.shape
-    keep = min(max(1, round(N * (1 - ratio))), N - 1)
-    visible = noise_BN.argsort(dim=1)[:, :keep].sort(dim=1).values
-    masked = torch.ones(B, N, dtype=torch.bool, device=noise_BN.device).scatter(1, visible, False)
-    return Mask(visible, masked)
+    if valid_BN is None:
+        keep = min(max(1, round(N * (1 - ratio))), N - 1)
+        visible = noise_BN.argsort(dim=1)[:, :keep].sort(dim=1).values
+        masked = torch.ones(B, N, dtype=torch.bool, device=noise_BN.device).scatter(1, visible, False)
+        return Mask(visible, None, masked)
+    count = valid_BN.sum(dim=1, keepdim=True)
+    keep_B1 = (count * (1 - ratio)).round().long().clamp(min=1).minimum((count - 1).clamp(min=1))
+    order = noise_BN.masked_fill(~valid_BN, torch.inf).argsort(dim=1)
+    rank = order.argsort(dim=1)
+    visible = order[:, : int(keep_B1.max())]
+    shown = torch.arange(visible.shape[1], device=visible.device) < keep_B1
+    return Mask(visible, shown, valid_BN & (rank >= keep_B1))
 
 
 def normalise_patches(p_BNP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,12 +69,12 @@ def reconstruction_error(prediction_BNP: Tensor, target_BNP: Tensor, masked_BN: 
     Args:
         prediction_BNP: (B, N, P) predicted patches.
         target_BNP: (B, N, P) true patches.
-        masked_BN: (B, N) bool, the patches that count.
+        masked_BN: (B, N) bool, the patches that count; there may be none.
 
     Returns:
         The mean squared error and the mean variance, two scalars.
     """
-    weight = masked_BN / masked_BN.sum()
+    weight = masked_BN / masked_BN.sum().clamp(min=1)
     error = (prediction_BNP - target_BNP).square().mean(dim=-1)
     spread = target_BNP.var(dim=-1, unbiased=False)
     return (error * weight).sum(), (spread * weight).sum()
@@ -86,7 +98,7 @@ class MAE(Objective):
     """Hide most patches of a window and reconstruct them from the rest.
 
     The error relative to predicting the mean of each hidden patch, `relative_error`, is 1 for a model that learned
-    nothing and 0 for a perfect one.
+    nothing and 0 for a perfect one. What lies outside a recording is neither seen nor reconstructed.
 
     Args:
         encoder: a `PatchEncoder`.
@@ -139,14 +151,13 @@ class MAE(Objective):
         for part in (self.widen, self.decoder, self.predict):
             part.apply(initialise)
 
-    def loss(self, x_BLT: Tensor, index_B: Tensor) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.loss`; `relative_error` is logged beside the loss."""
-        del index_B
-        target = patchify(x_BLT, self.patch)
+        target = patchify(batch.x, self.patch)
         if self.normalise_targets:
             target, _, _ = normalise_patches(target)
-        prediction, mask = self._guess(x_BLT)
-        error, spread = reconstruction_error(prediction, target, mask.masked)
+        prediction, mask = self._guess(batch.x, batch.valid)
+        error, spread = reconstruction_error(prediction, target, self._whole(mask.masked, batch.valid))
         return {"loss": error, "relative_error": error.detach() / spread.clamp(min=1e-12)}
 
     def verdict(self, metrics: Mapping[str, float]) -> Verdict:
@@ -159,31 +170,38 @@ class MAE(Objective):
                               "raise optimizer.lr.")  # fmt: skip
 
     @torch.no_grad()
-    def reconstruct(self, x_BLT: Tensor) -> Reconstruction:
-        """Reconstruct windows, (B, L, T) standardised, from a random part of each."""
-        prediction, mask = self._guess(x_BLT)
+    def reconstruct(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Reconstruction:
+        """Reconstruct windows, (B, L, T) standardised, from a random part of each; `valid_BT` as in `Batch`."""
+        prediction, mask = self._guess(x_BLT, valid_BT)
         if self.normalise_targets:
             _, mean, deviation = normalise_patches(patchify(x_BLT, self.patch))
             prediction = prediction * deviation + mean
         masked = mask.masked.repeat_interleave(self.patch, dim=1)
         return Reconstruction(x_BLT, unpatchify(prediction, x_BLT.shape[1]), masked)
 
-    def _guess(self, x_BLT: Tensor) -> tuple[Tensor, Mask]:
+    def _guess(self, x_BLT: Tensor, valid_BT: Tensor | None) -> tuple[Tensor, Mask]:
         """Predicted patches, (B, N, L * P), and the mask they were predicted under."""
         encoder = self.encoder
         assert isinstance(encoder, PatchEncoder)
         tokens = encoder.embed(x_BLT)
         B, N, _ = tokens.shape
-        mask = random_mask(torch.rand(B, N, device=tokens.device), self.mask_ratio)
-        seen = encoder.encode(_take(tokens, mask.visible))
+        valid_BN = token_validity(valid_BT, N)
+        mask = random_mask(torch.rand(B, N, device=tokens.device), self.mask_ratio, valid_BN)
+        seen = encoder.encode(_take(tokens, mask.visible), mask.shown)
         decoder_in = self._fill(self.widen(seen), mask, N)
-        prediction: Tensor = self.predict(self.decoder(decoder_in))
+        prediction: Tensor = self.predict(self.decoder(decoder_in, valid_BN))
         return prediction, mask
+
+    def _whole(self, masked_BN: Tensor, valid_BT: Tensor | None) -> Tensor:
+        """Of the masked patches those that lie inside the recording from end to end."""
+        return masked_BN if valid_BT is None else masked_BN & valid_BT.view(*masked_BN.shape, self.patch).all(dim=2)
 
     def _fill(self, seen_BKD: Tensor, mask: Mask, N: int) -> Tensor:
         """Put the visible tokens back in their places, mask tokens in the others, and add positions."""
         B, _, D = seen_BKD.shape
         full = self.mask_token.to(seen_BKD.dtype).expand(B, N, D)
+        if mask.shown is not None:
+            seen_BKD = torch.where(mask.shown[..., None], seen_BKD, self.mask_token.to(seen_BKD.dtype))
         full = full.scatter(1, mask.visible[..., None].expand(-1, -1, D), seen_BKD)
         return full + sincos_positions(N, D).to(full)
 

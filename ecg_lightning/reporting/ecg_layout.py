@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg_lightning.signal import TWELVE_LEADS, canonical_lead
+from ecg_lightning.leads import TWELVE_LEADS, canonical_lead
 
 CLINICAL = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 RHYTHM = "II"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,18 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
-    if first["pretraining_saw_test_patients"]:
-        notes.append(f"pretraining saw {first['pretraining_saw_test_patients']} of the test patients, without labels")
-    return notes
+    return [*notes, *_leakage_notes(first["leakage"], first["split"])]
+
+
+def _leakage_notes(leakage: Mapping[str, Any], split: str) -> Iterator[str]:
+    """What the test split has in common with what was learned from."""
+    if leakage["pretraining_patients"]:
+        yield f"pretraining saw {leakage['pretraining_patients']} of the test patients, without labels"
+    if leakage["pretraining_populations_unclear"]:
+        unclear = ", ".join(leakage["pretraining_populations_unclear"])
+        yield f"pretraining may have seen test patients of {unclear}, without labels: they go by other names there"
+    if leakage["training_patients"] and split != "intra-patient":
+        yield f"{leakage['training_patients']} of the test patients are in the training split too"
+    for key, where in (("pretraining_copies", "pretraining"), ("training_copies", "the training split")):
+        if leakage[key]:
+            yield f"{leakage[key]} of the test recordings are exact copies of recordings in {where}"

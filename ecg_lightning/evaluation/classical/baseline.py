@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.data.module import ECGDataModule, Examples
-from ecg_lightning.data.store import MICROVOLT
 from ecg_lightning.data.windows import Windows
 from ecg_lightning.evaluation.cell import Cell, Prediction
 from ecg_lightning.evaluation.classical.beat_features import beat_features
@@ -25,12 +24,15 @@ CHUNK = 2000
 
 
 class Classical:
-    """Beats: shape and rhythm relative to the patient's median beat. Whole windows: wavelets and intervals."""
+    """Beats: shape and rhythm relative to the patient's median beat. Whole windows: wavelets and intervals.
+
+    Beats that were cut out of their recordings have nothing to be relative to: their samples and their length.
+    """
 
     def predict(self, cell: Cell) -> Prediction:
         """See `EvaluationProtocol.predict`."""
         key = f"classical{FEATURES_VERSION}-{examples_digest(cell.data, cell.train, cell.test)}"
-        describe = _beats if cell.train.span is not None else _windows
+        describe = _windows if cell.train.span is None else _cut_beats if cell.train.rr is None else _beats
         features = cached(
             cell.cache_dir / "features" / f"{key}.npy", lambda: describe(cell.data, cell.train, cell.test)
         )
@@ -52,6 +54,14 @@ def _beats(data: ECGDataModule, train: Examples, test: Examples) -> NDArray[np.f
     return beat_features(x_BLT, rr[:, 0], rr[:, 1], row, in_train, fs, before / fs)
 
 
+def _cut_beats(data: ECGDataModule, train: Examples, test: Examples) -> NDArray[np.float32]:
+    row, offset = np.concatenate([train.row, test.row]), np.concatenate([train.offset, test.offset])
+    assert train.span is not None and test.span is not None
+    length = np.diff(np.concatenate([train.span, test.span]), axis=1) / data.store.fs
+    x_BLT = _signal(Windows(data.store, row, offset, data.example_samples))
+    return np.concatenate([x_BLT.reshape(len(row), -1), length.astype(np.float32)], axis=1)
+
+
 def _windows(data: ECGDataModule, train: Examples, test: Examples) -> NDArray[np.float32]:
     row, offset = np.concatenate([train.row, test.row]), np.concatenate([train.offset, test.offset])
     parts = []
@@ -64,6 +74,6 @@ def _windows(data: ECGDataModule, train: Examples, test: Examples) -> NDArray[np
 
 def _signal(windows: Windows) -> NDArray[np.float32]:
     """(B, L, T) float32, mV."""
-    microvolts, _ = windows.gather(np.arange(len(windows)))
-    signal: NDArray[np.float32] = microvolts.numpy().transpose(0, 2, 1).astype(np.float32) / np.float32(MICROVOLT)
+    steps, _, _ = windows.gather(np.arange(len(windows)))
+    signal: NDArray[np.float32] = steps.numpy().transpose(0, 2, 1).astype(np.float32) / np.float32(windows.store.scale)
     return signal

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.evaluation.classical.fiducials import Ragged, RPeaks, beats, r_peaks, ragged
-from ecg_lightning.signal import canonical_lead
+from ecg_lightning.leads import canonical_lead
 
 BEFORE_S, AFTER_S = 0.3, 0.5
 P_WAVE_S, QRS_S, T_WAVE_S = (-0.28, -0.1), (-0.12, 0.12), (0.14, 0.44)
