@@ -69,7 +69,9 @@ def open_recording(
     if suffix is None:
         raise UserError(f"{path}: not a format that is read here; known are {' '.join(SUFFIXES)}")
     stated = Stated(fs, None if leads is None else tuple(leads), unit)
-    rest = (record_id, patient, fold, dict(annotation or {}), stated)
+    # Told beside the recording, so that a store made under another rate, unit or order of leads is not taken for it.
+    told = {"stated": stated.told()} if stated.told() else {}
+    rest = (record_id, patient, fold, {**(annotation or {}), **told}, stated)
     if suffix in WFDB:
         return StatedWFDBFile(path.with_suffix(""), *rest)
     return READERS[suffix](path, *rest)

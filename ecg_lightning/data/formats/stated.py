@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ecg_lightning.data.wfdb_files import MILLIVOLT
-from ecg_lightning.signal import TWELVE_LEADS, canonical_lead
+from ecg_lightning.leads import TWELVE_LEADS, canonical_lead
 
 PLAUSIBLE_FS = (20.0, 50_000.0)
 """Hz. Below, no beat has a shape, and a rate is likely in kHz or taken from a time in ms."""
@@ -52,6 +52,10 @@ class Stated:
     fs: float | None = None
     leads: tuple[str, ...] | None = None
     unit: str | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What is stated, in plain JSON values."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     def rate(self, own: float | None) -> float:
         """The sampling rate.
