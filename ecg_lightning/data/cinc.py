@@ -49,7 +49,7 @@ SOURCES = {
 }
 """By population; the last came in 2021."""
 
-NESTED = tuple(f"{host}challenge-20*/*/training" for host in ("", "files/", "*/files/"))
+NESTED = tuple(f"{host}challenge-20*/*/training" for host in ("", "files/", "physionet.org/files/"))
 """Where PhysioNet's downloads put the sources' folders."""
 
 SHARES = (0.7, 0.8)
@@ -60,7 +60,8 @@ def find_records(root: Path, source: Source) -> list[Path]:
     """The records of a source.
 
     They lie in `root` itself, in a folder of the source's name below it or, as PhysioNet's downloads nest them, in
-    `challenge-2020/1.0.2/training/` below `root` or beside it; everywhere directly or in groups (`g1/`).
+    `challenge-2020/1.0.2/training/` below `root`, or beside it where `root` is the source's own folder; everywhere
+    directly or in groups (`g1/`).
 
     Args:
         root: where the configuration says they are.
@@ -72,7 +73,7 @@ def find_records(root: Path, source: Source) -> list[Path]:
     Raises:
         UserError: a record is there twice.
     """
-    found = next(filter(None, (_records_below(base, source) for base in _bases(root))), set[Path]())
+    found = next(filter(None, (_records_below(base, source) for base in _bases(root, source))), set[Path]())
     by_name = {path.name: path for path in sorted(found)}
     for path in found:
         kept = by_name[path.name]
@@ -82,9 +83,9 @@ def find_records(root: Path, source: Source) -> list[Path]:
     return [by_name[name] for name in sorted(by_name)]
 
 
-def _bases(root: Path) -> Iterator[Path]:
+def _bases(root: Path, source: Source) -> Iterator[Path]:
     yield root
-    for near in (root, root.parent):
+    for near in (root, root.parent) if root.name in source.folders else (root,):
         for pattern in NESTED:
             yield from sorted(near.glob(pattern), reverse=True)  # the latest version first
 
