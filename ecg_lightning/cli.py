@@ -90,17 +90,21 @@ def run_cell(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     from ecg_lightning.assessment import assess, results_folder
+    from ecg_lightning.prediction import predict
+
+    predicting = config.protocol.name == "predict"
 
     def cell() -> None:
         refuse_spec(HydraConfig.get().overrides.task)
-        assess(config)
+        (predict if predicting else assess)(config)
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         run(cell)
         return
     _quieten()
     try:
-        SweepEnd.folders.add(results_folder(config))
+        if not predicting:
+            SweepEnd.folders.add(results_folder(config))
         cell()
     except Exception as error:
         SweepEnd.fail(_report(error))

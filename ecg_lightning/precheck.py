@@ -44,18 +44,33 @@ def check_evaluation(config: DictConfig) -> None:
     Raises:
         UserError: one of them cannot be; the message names its key.
     """
-    _check_whole(config, {"seed": 0, "model_seed": 0, "resamples": 0, "finetune_steps": 1})
+    _check_cell(config)
+    _check_whole(config, {"resamples": 0, "finetune_steps": 1})
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
-    for key in ("checkpoint", "cache_dir", "results_dir"):
-        if not isinstance(config[key], str) and (key, config[key]) != ("results_dir", None):
-            raise UserError(f"{key}={config[key]!r} must be the name of a file or folder")
-    build_budget(config.budget)
     build_protocol(config.protocol.method)
     if not isinstance(config.protocol.beside, ListConfig) or set(config.protocol.beside) - set(config.beside):
         raise UserError(f"protocol.beside={config.protocol.beside} must be a list out of {', '.join(config.beside)}")
     for name in config.protocol.beside:
         build_protocol(config.beside[name].method)
+
+
+def check_prediction(config: DictConfig) -> None:
+    """The values of `conf/evaluate.yaml` that `protocol=predict` uses.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    _check_cell(config)
+    _check_whole(config.protocol, {"pictures": 0}, "protocol.")
+
+
+def _check_cell(config: DictConfig) -> None:
+    _check_whole(config, {"seed": 0, "model_seed": 0})
+    for key in ("checkpoint", "cache_dir", "results_dir"):
+        if not isinstance(config[key], str) and (key, config[key]) != ("results_dir", None):
+            raise UserError(f"{key}={config[key]!r} must be the name of a file or folder")
+    build_budget(config.budget)
 
 
 def _check_whole(config: DictConfig, least: Mapping[str, int], prefix: str = "") -> None:

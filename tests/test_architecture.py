@@ -38,7 +38,7 @@ FLOORS: tuple[set[str], ...] = (
     {"callbacks", "metrics_log"},
     {"build"},
     {"precheck"},
-    {"pretraining", "assessment"},
+    {"pretraining", "assessment", "prediction"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""

@@ -51,11 +51,24 @@ class Source:
     wanted: str
 
 
+CHALLENGE = {2020: "challenge-2020/1.0.2", 2021: "challenge-2021/1.0.3"}
+
 SOURCES = {
     "mitdb": Source("MIT-BIH Arrhythmia", "mitdb/1.0.0", r"(\d{3}\.(?:hea|dat|atr))"),
     "ptbxl": Source("PTB-XL", "ptb-xl/1.0.3", r"(\w+\.csv|records(?P<rate>100|500)/\d{5}/\w+\.(?:hea|dat))"),
     "nstdb": Source("MIT-BIH Noise Stress Test", "nstdb/1.0.0", r"((?:bw|em|ma)\.(?:hea|dat))"),
-    "g12ec": Source("Georgia (CinC 2020)", "challenge-2020/1.0.2", r"training/georgia/\w+/(\w+\.(?:hea|mat))"),
+    **{
+        name: Source(f"{title} (CinC {year})", CHALLENGE[year], rf"training/{folder}/\w+/(\w+\.(?:hea|mat))")
+        for name, title, year, folder in (
+            ("g12ec", "Georgia", 2020, "georgia"),
+            ("cpsc2018", "CPSC 2018", 2020, "cpsc_2018"),
+            ("cpsc2018_extra", "CPSC-Extra", 2020, "cpsc_2018_extra"),
+            ("st_petersburg", "St Petersburg INCART", 2020, "st_petersburg_incart"),
+            ("ptb", "PTB", 2020, "ptb"),
+            ("ptbxl_cinc", "PTB-XL", 2020, "ptb-xl"),
+            ("chapman_ningbo", "Chapman-Shaoxing and Ningbo", 2021, "(?:chapman_shaoxing|ningbo)"),
+        )
+    },
 }
 
 

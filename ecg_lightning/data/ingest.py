@@ -9,11 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import blake2b
-from io import FileIO
 from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -260,11 +259,11 @@ def _chunks(placed: Sequence[Placed], leads: int) -> Iterator[list[Placed]]:
 
 def _render_chunk(chunk: Sequence[Placed], path: Path, offset: int, spec: SignalSpec) -> list[Rendered]:
     # Written, not mapped: a mapping counts every page that it touches as this process's memory.
-    with path.open("r+b", buffering=0) as signals:
+    with path.open("r+b") as signals:
         return [_render_one(item, signals, offset, spec) for item in chunk]
 
 
-def _render_one(item: Placed, signals: FileIO, offset: int, spec: SignalSpec) -> Rendered:
+def _render_one(item: Placed, signals: BinaryIO, offset: int, spec: SignalSpec) -> Rendered:
     place: dict[str, Any] = {
         "record_id": item.file.record_id,
         "patient": item.file.patient,
@@ -297,15 +296,16 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
             its header said.
     """
     named = str(item.file.paths()[0])
+    held = Layout(record.fs, record.leads, record.signal.shape[1])
+    if not held.samples or rendered_length(held, spec) != item.length:
+        raise BadRecord(f"{named}: holds {held.samples} samples at {held.fs:g} Hz, its header says otherwise; "
+                        "fetch the recording again")  # fmt: skip
     try:
         mixtures = lead_mixtures(record.leads, spec.leads, spec.missing)
     except UserError as error:
         raise BadRecord(f"{named}: {error}") from error
     _check_leads(record, {lead for mixture in mixtures.values() for lead in mixture}, named)
     rendered = render(record.signal, record.leads, record.fs, spec)
-    if rendered.shape[1] != item.length:
-        held = f"{record.signal.shape[1]} samples at {record.fs:g} Hz"
-        raise BadRecord(f"{named}: holds {held}, its header says otherwise; fetch the recording again")
     microvolts = np.rint(rendered.T * MICROVOLT)
     peak = float(np.abs(microvolts).max())
     if not peak <= np.iinfo(np.int16).max:
@@ -319,10 +319,12 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
 
 
 def _check_leads(record: Record, used: Set[str], named: str) -> None:
-    """Every lead that is used holds a signal."""
+    """Every lead that is used holds a signal; where two are one lead, the first is."""
+    left = set(used)
     for lead, row in zip(map(canonical_lead, record.leads), record.signal, strict=True):
-        if lead not in used:
+        if lead not in left:
             continue
+        left.remove(lead)
         invalid = np.count_nonzero(~np.isfinite(row))
         if invalid:
             raise BadRecord(f"{named}: lead {lead} holds {invalid} invalid samples (NaN)")

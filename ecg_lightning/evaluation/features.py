@@ -108,14 +108,24 @@ def relative_to_record(features: Matrix, row: NDArray[np.int64]) -> Matrix:
     return relative
 
 
+class Embedded(NamedTuple):
+    """Examples of a data set, and what the progress bar calls them."""
+
+    data: ECGDataModule
+    examples: Examples
+    label: str
+
+
+def describe(encoder: Encoder, train: Embedded, test: Embedded) -> Matrix:
+    """The features of one group of examples and, below them, of another, standardised over the first."""
+    blocks = zip(_blocks(encoder, *train), _blocks(encoder, *test), strict=True)
+    return np.concatenate([_standardised(np.concatenate(both), len(train.examples.row)) for both in blocks], axis=1)
+
+
 def _describe(cell: Cell, which: Which) -> Matrix:
-    """The features of the training split and, below them, of the test split."""
     encoder = cell.checkpoint.encoder if which == "pretrained" else _random(cell.checkpoint)
-    train = _blocks(encoder, cell.data, cell.train, f"training split, {which} encoder")
-    test = _blocks(encoder, cell.data, cell.test, f"test split, {which} encoder")
-    return np.concatenate(
-        [_standardised(np.concatenate(both), len(cell.train.row)) for both in zip(train, test, strict=True)], axis=1
-    )
+    train = Embedded(cell.data, cell.train, f"training split, {which} encoder")
+    return describe(encoder, train, Embedded(cell.data, cell.test, f"test split, {which} encoder"))
 
 
 def _blocks(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str) -> list[Matrix]:

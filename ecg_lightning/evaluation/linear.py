@@ -47,15 +47,27 @@ class LinearProbe:
         """See `EvaluationProtocol.predict`."""
         features = encoder_features(cell, self.encoder)
         index, y, patient = cell.labelled_examples()
-        classes = len(cell.data.classes)
-        # An L2 penalty does not see rotations: in the space that the labelled rows span, the same problem has n
-        # unknowns a class instead of F.
-        basis, triangle = np.linalg.qr(features.train[index].T.astype(np.float64))
-        x = triangle.T
-        strength = choose_strength(x, y, patient, classes, cell.model_seed)
-        weight, bias = fit_logistic(x, y, classes, strength)
-        score = _times(features.test, basis @ weight) + bias
-        return Prediction(to_probability(score, y.ndim == 2), {"C": strength})
+        return probe(features.train[index], y, patient, features.test, len(cell.data.classes), cell.model_seed)
+
+
+def probe(labelled: Matrix, y: Labels, patient: NDArray[np.str_], test: Matrix, classes: int, seed: int) -> Prediction:
+    """Fit a probe and predict with it.
+
+    Args:
+        labelled: (n, F) features.
+        y: (n,) or (n, C) their labels.
+        patient: (n,) whose each is.
+        test: (N, F) features.
+        classes: `C`.
+        seed: of the folds in which the regularisation is chosen.
+    """
+    # An L2 penalty does not see rotations: in the space that the labelled rows span, the same problem has n unknowns
+    # a class instead of F.
+    basis, triangle = np.linalg.qr(labelled.T.astype(np.float64))
+    strength = choose_strength(triangle.T, y, patient, classes, seed)
+    weight, bias = fit_logistic(triangle.T, y, classes, strength)
+    score = _times(test, basis @ weight) + bias
+    return Prediction(to_probability(score, y.ndim == 2), {"C": strength})
 
 
 def _times(features: Matrix, weight: Matrix) -> Matrix:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.data.budget import LabelBudget, SealedLabels
-from ecg_lightning.data.module import ECGDataModule, Examples
+from ecg_lightning.data.module import Aggregate, ECGDataModule, Examples
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell
@@ -63,17 +63,7 @@ class Setting:
 
     def judged(self, probability: Probability) -> Probability:
         """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
-        if self.test.unit is None:
-            return probability
-        _, begin, unit = np.unique(self.test.unit, return_index=True, return_inverse=True)
-        if len(begin) == len(unit):
-            return probability
-        joined = np.full((len(begin), probability.shape[1]), -np.inf if self.data.aggregate == "max" else 0.0)
-        if self.data.aggregate == "max":
-            np.maximum.at(joined, unit, probability)
-            return joined if self.data.multi_label else joined / joined.sum(axis=1, keepdims=True)
-        np.add.at(joined, unit, probability)
-        return joined / np.bincount(unit)[:, None]
+        return aggregate(probability, self.test.unit, self.data.aggregate, self.data.multi_label)
 
     @cached_property
     def leakage(self) -> Leakage:
@@ -86,12 +76,16 @@ class Setting:
         Raises:
             UserError: the data cannot serve the budget.
         """
-        chosen = self._draw(budget, seed)
+        chosen = self.draw(budget, seed)
         labels = SealedLabels(self.train.y, chosen)
         return Cell(self.checkpoint, self.data, self.train, self.test, labels, chosen, model_seed, cache_dir)
 
-    def _draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
-        """The budget's examples, drawn once for all methods; a recording's label brings all of its windows."""
+    def draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
+        """The budget's examples of `train`, drawn once for all methods; a recording's label brings all its windows.
+
+        Raises:
+            UserError: the data cannot serve the budget.
+        """
         if (budget, seed) not in self._drawn:
             train, first = self.train, _first(self.train)
             chosen = first[budget.draw(train.y[first], self._patient_number[train.row[first]], self.data.classes, seed)]
@@ -105,6 +99,33 @@ class Setting:
         """(R,) the patients' places in the alphabet: examples are sorted by patient often, and text sorts slowly."""
         number: NDArray[np.int64] = np.unique(self.data.store.patient, return_inverse=True)[1]
         return number
+
+
+def aggregate(
+    probability: Probability, unit: NDArray[np.int64] | None, how: Aggregate, multi_label: bool
+) -> Probability:
+    """Join the predictions for windows of the same recording.
+
+    Args:
+        probability: (N, C) for windows.
+        unit: (N,) number of the recording of each, see `Examples`; None leaves each to itself.
+        how: their mean, or their maximum, of which those of exclusive classes are scaled to add up to 1.
+        multi_label: whether the classes do not exclude one another.
+
+    Returns:
+        (M, C) in the order of the units.
+    """
+    if unit is None:
+        return probability
+    _, begin, place = np.unique(unit, return_index=True, return_inverse=True)
+    if len(begin) == len(unit):
+        return probability[begin]
+    joined = np.full((len(begin), probability.shape[1]), -np.inf if how == "max" else 0.0)
+    if how == "max":
+        np.maximum.at(joined, place, probability)
+        return joined if multi_label else joined / joined.sum(axis=1, keepdims=True)
+    np.add.at(joined, place, probability)
+    return joined / np.bincount(place)[:, None]
 
 
 def _first(examples: Examples) -> NDArray[np.int64]:
