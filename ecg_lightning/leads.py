@@ -74,7 +74,7 @@ def _substitute(lead: str, known: Sequence[str], missing: Missing) -> Mixture:
     frontal = [other for other in known if other in _FRONTAL]
     if missing == "derive" and lead in _FRONTAL and len(frontal) > 1:
         weights = np.linalg.solve(np.transpose([_EINTHOVEN[other] for other in frontal[:2]]), _EINTHOVEN[lead])
-        return {other: round(float(weight), 9) for other, weight in zip(frontal, weights, strict=False) if weight}
+        return {other: round(float(weight), 9) for other, weight in zip(frontal, weights, strict=False)}
     return {min(known, key=lambda other: _distance(lead, other)): 1.0}
 
 
@@ -88,10 +88,10 @@ def _distance(lead: str, other: str) -> float:
 
 
 def describe(mixture: Mixture) -> str:
-    """How results write a mixture: `II`, `-I + II`, `mean`, `zero`."""
+    """How results write a mixture: `II`, `-I + II`, `mean` of three or more, `zero`."""
     if len(mixture) < 2:
         return next(iter(mixture), "zero")
-    if len(set(mixture.values())) == 1 and abs(sum(mixture.values()) - 1) < 1e-9:
+    if len(mixture) > 2:
         return "mean"
     terms = [f"{'-' if weight < 0 else '+'} {_factor(weight)}{lead}" for lead, weight in mixture.items()]
     return " ".join(terms).removeprefix("+ ").replace("- ", "-", 1 if terms[0].startswith("-") else 0)

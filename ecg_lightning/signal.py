@@ -126,17 +126,21 @@ def bandpass(signal_LT: NDArray[np.floating], fs: float, band: tuple[float, floa
     """Keep the frequencies of a band, without a shift in time: a Butterworth filter of order 3, forth and back.
 
     Args:
-        signal_LT: (L, T), any unit; continued by its point reflection before the filter meets its ends.
+        signal_LT: (L, T), any unit. Its drift, the straight line nearest to it, is taken out, and its mirror image
+            put at both ends: a point reflection there would take the wave it ends on for the baseline.
         fs: its rate in Hz.
         band: lowest and highest frequency in Hz; None leaves the signal as it is.
     """
     if band is None:
         return signal_LT
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import butter, detrend, sosfiltfilt
 
     settled = round(2 * fs / band[0])  # two periods of the slowest wave that passes
     sections = butter(3, band, "bandpass", fs=fs, output="sos")
-    filtered: NDArray[np.floating] = sosfiltfilt(sections, signal_LT, padlen=min(settled, signal_LT.shape[1] - 1))
+    level = detrend(signal_LT.astype(np.float64))
+    filtered: NDArray[np.floating] = sosfiltfilt(
+        sections, level, padtype="even", padlen=min(settled, level.shape[1] - 1)
+    )
     return filtered.astype(signal_LT.dtype, copy=False)
 
 

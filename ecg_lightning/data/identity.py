@@ -48,11 +48,11 @@ def shared(some: Iterable[str], others: Iterable[str]) -> Shared:
     """
     some, others = set(some), set(others)
     ways, other_ways = ({_naming(name) for name in group} for group in (some, others))
-    both = {population for population, _ in ways} & {population for population, _ in other_ways}
     unclear = {
         population
-        for population in both
-        if {way for way in ways if way[0] == population} ^ {way for way in other_ways if way[0] == population}
+        for population, naming in ways
+        for other_population, other_naming in other_ways
+        if population == other_population and naming != other_naming
     }
     return Shared(tuple(sorted(some & others)), tuple(sorted(unclear)))
 

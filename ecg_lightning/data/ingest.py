@@ -9,11 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import blake2b
-from io import FileIO
 from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -84,12 +83,22 @@ def prepare(
         raise UserError(f"data set {name!r}: no recordings found")
     path = cache_dir / f"{name}-{spec.fs:g}hz-{len(spec.leads)}leads-{_identity(files, spec)}.h5"
     store = build_once(path, lambda partial: _build(name, files, spec, partial, on_bad_record))
+    tell_skipped(name, store, on_bad_record)
+    return store
+
+
+def tell_skipped(name: str, store: Store, on_bad_record: OnBadRecord) -> None:
+    """Say which recordings a store lacks.
+
+    Raises:
+        UserError: it lacks some, and none may be left out.
+    """
     if store.skipped and on_bad_record == "raise":
         record, fault = next(iter(store.skipped.items()))
-        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){_REMEDY}")
+        raise UserError(f"{fault} (recording {record}, one of {len(store.skipped)} bad ones){REMEDY}")
     if store.skipped:
-        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {len(files)} recordings: {_list(store.skipped)}")
-    return store
+        total = len(store) + len(store.skipped)
+        tqdm.write(f"{name}: left out {len(store.skipped)} bad of {total} recordings: {_list(store.skipped)}")
 
 
 def build_once(path: Path, build: Callable[[Path], None]) -> Store:
@@ -116,7 +125,7 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Store:
     return Store.open(path)
 
 
-_REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
+REMEDY = "; or leave such recordings out with data.on_bad_record=skip"
 _GUARD = "a script of your own must keep what it does under `if __name__ == '__main__':`"
 
 
@@ -142,14 +151,14 @@ def _build(name: str, files: Sequence[RecordFile], spec: SignalSpec, path: Path,
     with tqdm(total=len(placed), desc=f"preparing {name}", unit=" records") as bar:
         for item in _render_all(placed, path, offset, spec):
             if item.fault and on_bad == "raise":
-                raise BadRecord(item.fault + _REMEDY)
+                raise BadRecord(item.fault + REMEDY)
             rendered.append(item)
             bar.update()
     good = [item for item in rendered if not item.fault]
     faults |= {item.record_id: item.fault for item in rendered if item.fault}
     if not good:
         raise UserError(f"data set {name!r}: every recording is bad, the first: {next(iter(faults.values()))}")
-    _write_tables(path, good, spec, faults)
+    write_tables(path, good, spec, faults)
 
 
 def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -> tuple[list[Placed], dict[str, str]]:
@@ -162,7 +171,7 @@ def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -
             layout = file.layout()
         except BadRecord as error:
             if on_bad == "raise":
-                raise BadRecord(f"{error}{_REMEDY}") from error
+                raise BadRecord(f"{error}{REMEDY}") from error
             faults[file.record_id] = str(error)
             continue
         length = rendered_length(layout, spec)
@@ -249,11 +258,11 @@ def _chunks(placed: Sequence[Placed], leads: int) -> Iterator[list[Placed]]:
 
 def _render_chunk(chunk: Sequence[Placed], path: Path, offset: int, spec: SignalSpec) -> list[Rendered]:
     # Written, not mapped: a mapping counts every page that it touches as this process's memory.
-    with path.open("r+b", buffering=0) as signals:
+    with path.open("r+b") as signals:
         return [_render_one(item, signals, offset, spec) for item in chunk]
 
 
-def _render_one(item: Placed, signals: FileIO, offset: int, spec: SignalSpec) -> Rendered:
+def _render_one(item: Placed, signals: BinaryIO, offset: int, spec: SignalSpec) -> Rendered:
     place: dict[str, Any] = {
         "record_id": item.file.record_id,
         "patient": item.file.patient,
@@ -286,15 +295,16 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
             its header said.
     """
     named = str(item.file.paths()[0])
+    held = Layout(record.fs, record.leads, record.signal.shape[1])
+    if not held.samples or rendered_length(held, spec) != item.length:
+        raise BadRecord(f"{named}: holds {held.samples} samples at {held.fs:g} Hz, its header says otherwise; "
+                        "fetch the recording again")  # fmt: skip
     try:
         mixtures = lead_mixtures(record.leads, spec.leads, spec.missing)
     except UserError as error:
         raise BadRecord(f"{named}: {error}") from error
     _check_leads(record, {lead for mixture in mixtures.values() for lead in mixture}, named)
     rendered = render(record.signal, record.leads, record.fs, spec)
-    if rendered.shape[1] != item.length:
-        held = f"{record.signal.shape[1]} samples at {record.fs:g} Hz"
-        raise BadRecord(f"{named}: holds {held}, its header says otherwise; fetch the recording again")
     microvolts = np.rint(rendered.T * MICROVOLT)
     peak = float(np.abs(microvolts).max())
     if not peak <= np.iinfo(np.int16).max:
@@ -303,10 +313,12 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
 
 
 def _check_leads(record: Record, used: Set[str], named: str) -> None:
-    """Every lead that is used holds a signal."""
+    """Every lead that is used holds a signal; where two are one lead, the first is."""
+    left = set(used)
     for lead, row in zip(map(canonical_lead, record.leads), record.signal, strict=True):
-        if lead not in used:
+        if lead not in left:
             continue
+        left.remove(lead)
         invalid = np.count_nonzero(~np.isfinite(row))
         if invalid:
             raise BadRecord(f"{named}: lead {lead} holds {invalid} invalid samples (NaN)")
@@ -314,7 +326,18 @@ def _check_leads(record: Record, used: Set[str], named: str) -> None:
             raise BadRecord(f"{named}: lead {lead} is flat over its whole length")
 
 
-def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: dict[str, str]) -> None:
+def write_tables(
+    path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: Mapping[str, str], scale: float = MICROVOLT
+) -> None:
+    """Write what a store says beside its signals, and see that all of it is on the disk.
+
+    Args:
+        path: the store, its signals written.
+        rendered: its recordings.
+        spec: what they were rendered to.
+        faults: the recordings left out.
+        scale: steps in one mV.
+    """
     substituted: dict[str, int] = {}
     for item in rendered:
         for pair in item.substituted:
@@ -324,8 +347,8 @@ def _write_tables(path: Path, rendered: Sequence[Rendered], spec: SignalSpec, fa
             file.create_dataset(key, data=[getattr(item, key) for item in rendered], dtype=h5py.string_dtype())
         for key, kind in (("start", "i8"), ("length", "i8"), ("fs_source", "f8"), ("fold", "i2")):
             file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
-        file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=MICROVOLT, leads=json.dumps(spec.leads),
-                          skipped=json.dumps(faults), substituted=json.dumps(substituted))  # fmt: skip
+        file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=scale, leads=json.dumps(spec.leads),
+                          skipped=json.dumps(dict(faults)), substituted=json.dumps(substituted))  # fmt: skip
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,7 @@ SAME_SUBJECT = {"202": "201"}
 BEAT_SECONDS = (-0.3, 0.45)
 """What a beat's label is about: from before the P wave to after the T wave, around the annotated fiducial point."""
 
+MITBIHSplit = Literal["inter_patient", "intra_patient"]
 SPLIT_KIND: dict[str, SplitKind] = {"inter_patient": "inter-patient", "intra_patient": "intra-patient"}
 
 TASKS = {
@@ -92,6 +93,19 @@ TASKS = {
     "aami4": ("N", "S", "V", "F"),
     "binary": ("normal", "abnormal"),
 }
+
+
+def class_numbers(symbols: str) -> NDArray[np.int64]:
+    """The place in `AAMI` of each beat symbol."""
+    number = {symbol: c for c, of in enumerate(AAMI.values()) for symbol in of}
+    return np.array([number[symbol] for symbol in symbols], np.int64)
+
+
+def split_of_names(names: Sequence[str]) -> NDArray[np.int8]:
+    """The number in `SPLITS` of records by the inter-patient division, `LEFT_OUT` of those in no part of it."""
+    group = dict.fromkeys(DS1, SPLITS.index("train")) | dict.fromkeys(VALIDATION, SPLITS.index("val"))
+    group |= dict.fromkeys(DS2, SPLITS.index("test")) | dict.fromkeys(SAME_SUBJECT.values(), LEFT_OUT)
+    return np.array([group.get(name, LEFT_OUT) for name in names], np.int8)
 
 
 class MITBIHFile(WFDBFile):
@@ -150,7 +164,7 @@ class MITBIH(ECGDataModule):
         self,
         view: Literal["beats", "windows"] = "beats",
         task: Literal["aami", "aami4", "binary"] = "aami",
-        split: Literal["inter_patient", "intra_patient"] = "inter_patient",
+        split: MITBIHSplit = "inter_patient",
         window_seconds: float = 10.0,
         **base: Any,
     ) -> None:
@@ -158,7 +172,7 @@ class MITBIH(ECGDataModule):
         for key, value, allowed in (
             ("view", view, ("beats", "windows")),
             ("task", task, tuple(TASKS)),
-            ("split", split, ("inter_patient", "intra_patient")),
+            ("split", split, get_args(MITBIHSplit)),
         ):
             if value not in allowed:
                 raise UserError(f"data.{key}={value!r} is not one of {', '.join(allowed)}")
@@ -185,9 +199,7 @@ class MITBIH(ECGDataModule):
         """By patient; under `intra_patient` pretraining sees all recordings but the validation patients'."""
         if self.split == "intra_patient":
             return np.isin(store.record_id, VALIDATION).astype(np.int8)
-        group = dict.fromkeys(DS1, SPLITS.index("train")) | dict.fromkeys(VALIDATION, SPLITS.index("val"))
-        group |= dict.fromkeys(DS2, SPLITS.index("test")) | dict.fromkeys(SAME_SUBJECT.values(), LEFT_OUT)
-        return np.array([group.get(str(name), LEFT_OUT) for name in store.record_id], np.int8)
+        return split_of_names(store.record_id.tolist())
 
     def examples(self, store: Store) -> Examples:
         """Beats or windows with their classes."""
@@ -196,13 +208,12 @@ class MITBIH(ECGDataModule):
         return replace(examples, split=self._split(store, examples))
 
     def _beats(self, store: Store) -> Examples:
-        number = {symbol: c for c, symbols in enumerate(AAMI.values()) for symbol in symbols}
         row, centre, y, rr = [], [], [], []
         for r, annotation in enumerate(store.annotations):
             sample = np.array(annotation["sample"], np.float64)
             row.append(np.full(len(sample), r))
             centre.append(np.rint(sample * (store.fs / store.fs_source[r])).astype(np.int64))
-            y.append(np.array([number[symbol] for symbol in annotation["symbol"]], np.int64))
+            y.append(class_numbers(annotation["symbol"]))
             gap = np.diff(sample, prepend=np.nan, append=np.nan) / store.fs_source[r]
             rr.append(np.stack([gap[:-1], gap[1:]], axis=1))
         half = self.spec.samples // 2

@@ -67,7 +67,7 @@ class Setting:
             return probability
         _, begin, unit = np.unique(self.test.unit, return_index=True, return_inverse=True)
         if len(begin) == len(unit):
-            return probability
+            return probability[begin]
         joined = np.full((len(begin), probability.shape[1]), -np.inf if self.data.aggregate == "max" else 0.0)
         if self.data.aggregate == "max":
             np.maximum.at(joined, unit, probability)

@@ -43,17 +43,21 @@ def random_mask(noise_BN: Tensor, ratio: float, valid_BN: Tensor | None = None) 
     """
     B, N = noise_BN.shape
     if valid_BN is None:
-        keep = min(max(1, round(N * (1 - ratio))), N - 1)
-        visible = noise_BN.argsort(dim=1)[:, :keep].sort(dim=1).values
+        visible = noise_BN.argsort(dim=1)[:, : _visible(N, ratio)].sort(dim=1).values
         masked = torch.ones(B, N, dtype=torch.bool, device=noise_BN.device).scatter(1, visible, False)
         return Mask(visible, None, masked)
-    count = valid_BN.sum(dim=1, keepdim=True)
-    keep_B1 = (count * (1 - ratio)).round().long().clamp(min=1).minimum((count - 1).clamp(min=1))
+    keep_of_count = torch.tensor([_visible(n, ratio) for n in range(N + 1)], device=noise_BN.device)
+    keep_B1 = keep_of_count[valid_BN.sum(dim=1, keepdim=True)]
     order = noise_BN.masked_fill(~valid_BN, torch.inf).argsort(dim=1)
     rank = order.argsort(dim=1)
     visible = order[:, : int(keep_B1.max())]
     shown = torch.arange(visible.shape[1], device=visible.device) < keep_B1
     return Mask(visible, shown, valid_BN & (rank >= keep_B1))
+
+
+def _visible(count: int, ratio: float) -> int:
+    """How many of a window's tokens stay visible."""
+    return max(1, min(round(count * (1 - ratio)), count - 1))
 
 
 def normalise_patches(p_BNP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
