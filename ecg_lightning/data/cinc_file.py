@@ -79,6 +79,8 @@ class CinCFile(WFDBFile):
         """See `RecordFile`; the header is this recording's own, and its comments can be read."""
         layout = super().layout()
         _ = self._comments
+        if len(self._signal_lines) != len(layout.leads):
+            raise self._bad(f"lists {len(self._signal_lines)} signals, of {len(layout.leads)}")
         other = {line[0] for line in self._signal_lines} - {f"{self.path.name}.mat"}
         if other:
             raise self._bad(f"names the signal file {min(other)} and not its own {self.path.name}.mat")
