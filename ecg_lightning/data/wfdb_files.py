@@ -43,6 +43,14 @@ class WFDBFile:
         """Header and signal file, which lies in a `.mat` where it came with the CinC challenges."""
         return [self._with_suffix(suffix) for suffix in (".hea", ".dat", ".mat")]
 
+    def named_files(self) -> list[Path]:
+        """The header and every file that it names, whether they are there or not.
+
+        Raises:
+            BadRecord: a header cannot be read.
+        """
+        return [self._with_suffix(".hea"), *map(self.path.with_name, self._content.files)]
+
     def layout(self) -> Layout:
         """See `RecordFile`; compares the files' sizes with the header."""
         header = self._content

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecg_lightning.data.wfdb_files import MILLIVOLT
+from ecg_lightning.data.wfdb_header import MILLIVOLT
 from ecg_lightning.leads import TWELVE_LEADS, canonical_lead
 
 PLAUSIBLE_FS = (20.0, 50_000.0)
