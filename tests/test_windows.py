@@ -148,7 +148,7 @@ def test_a_labelled_window_is_the_recording_rendered_cut_and_standardised_by_han
         expected = window_by_hand(signal, offset, data.spec)
         # Half a microvolt of rounding, in units of 0.2 mV or of a lead's own spread.
         torch.testing.assert_close(batch.x[0], expected, rtol=0, atol=0.02)
-        assert (batch.x[0] - expected).abs().mean() < 0.003
+        assert (batch.x[0] - expected).abs().mean() < 0.005
 
 
 def test_windows_of_pretraining_are_cut_from_the_same_rendering(data: ECGDataModule) -> None:
