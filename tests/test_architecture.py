@@ -23,7 +23,7 @@ from ecg_lightning.build import (
     build_optimizer,
     build_protocol,
 )
-from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
 
@@ -35,7 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "metrics_log"},
+    {"callbacks", "metrics_log", "members"},
     {"build"},
     {"precheck"},
     {"pretraining", "assessment", "prediction"},
@@ -173,7 +173,7 @@ def targets(content: Any) -> Iterator[str]:
     [
         ("encoders", "encoder", lambda kind: issubclass(kind, Encoder)),
         ("objectives", "objective", lambda kind: issubclass(kind, Objective)),
-        ("data", "data", lambda kind: issubclass(kind, ECGDataModule)),
+        ("data", "data", lambda kind: issubclass(kind, UnlabelledData)),
         ("evaluation", "protocol", is_protocol),
     ],
 )

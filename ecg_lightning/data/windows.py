@@ -203,11 +203,15 @@ class Batches(Sampler[Draw]):
         return whole if self.shuffle and whole else -(-drawn // self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        order, slide = np.arange(self.n), np.full(self.n, 0.5)
-        if self.shuffle:
-            generator = np.random.default_rng((self.seed, self.epoch))
-            order = np.concatenate([generator.permutation(self.n) for _ in range(self.passes)])
-            slide = generator.random(len(order))
+        order, slide = self.draw_epoch()
         for batch in range(len(self)):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield Draw(order[part], slide[part])
+
+    def draw_epoch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Which examples the epoch goes through, in order, and how far each slides."""
+        if not self.shuffle:
+            return np.arange(self.n), np.full(self.n, 0.5)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = np.concatenate([generator.permutation(self.n) for _ in range(self.passes)])
+        return order, generator.random(len(order))
