@@ -105,10 +105,8 @@ class Mix(UnlabelledData):
         train, val = self.unlabelled("train").sizes, self.unlabelled("val").sizes
         told = []
         for member, share, windows, held_out in zip(self.members, self._shares(train), train, val, strict=True):
-            told.append(
-                f"{member.name}, {100 * share:.3g} % of the draws: {windows} windows from {len(member.patients('train'))} "
-                f"patients; {held_out} for validation"
-            )
+            drawn, people = f"{100 * share:.3g} % of the draws", len(member.patients("train"))
+            told.append(f"{member.name}, {drawn}: {windows} windows from {people} patients; {held_out} for validation")
             told += [f"{member.name}, {remark}" for remark in member.remarks()]
         return told
 

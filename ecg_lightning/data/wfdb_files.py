@@ -43,6 +43,18 @@ class WFDBFile:
         """Header and signal file, which lies in a `.mat` where it came with the CinC challenges."""
         return [self._with_suffix(suffix) for suffix in (".hea", ".dat", ".mat")]
 
+    def named_files(self) -> list[Path]:
+        """The header and every file that it names, which takes a look into it.
+
+        Raises:
+            BadRecord: a header is missing or bad.
+        """
+        content = self._content
+        headers = content.headers if isinstance(content, Segments) else {self._with_suffix(".hea"): content}
+        signals = {signal.file: None for header in headers.values() for signal in header.signals}
+        own = dict.fromkeys([self._with_suffix(".hea"), *headers])
+        return [*own, *(self.path.with_name(file) for file in signals)]
+
     def layout(self) -> Layout:
         """See `RecordFile`; compares the files' sizes with the header."""
         header = self._content

@@ -72,6 +72,12 @@ class Segments:
         return signal
 
     @property
+    def headers(self) -> dict[Path, Header]:
+        """The segments' headers by their files."""
+        named = zip(self.header.segments, self._headers, strict=True)
+        return {self._header_file(name): header for (name, _), header in named if header is not None}
+
+    @property
     def _variable(self) -> bool:
         return self.header.segments[0][1] == 0
 
