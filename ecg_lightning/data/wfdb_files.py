@@ -44,16 +44,12 @@ class WFDBFile:
         return [self._with_suffix(suffix) for suffix in (".hea", ".dat", ".mat")]
 
     def named_files(self) -> list[Path]:
-        """The header and every file that it names, which takes a look into it.
+        """The header and every file that it names, whether they are there or not.
 
         Raises:
-            BadRecord: a header is missing or bad.
+            BadRecord: a header cannot be read.
         """
-        content = self._content
-        headers = content.headers if isinstance(content, Segments) else {self._with_suffix(".hea"): content}
-        signals = {signal.file: None for header in headers.values() for signal in header.signals}
-        own = dict.fromkeys([self._with_suffix(".hea"), *headers])
-        return [*own, *(self.path.with_name(file) for file in signals)]
+        return [self._with_suffix(".hea"), *map(self.path.with_name, self._content.files)]
 
     def layout(self) -> Layout:
         """See `RecordFile`; compares the files' sizes with the header."""

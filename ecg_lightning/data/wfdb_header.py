@@ -85,6 +85,11 @@ class Header:
         return tuple(signal.lead for signal in self.signals)
 
     @property
+    def files(self) -> list[str]:
+        """Names of the signal files."""
+        return [group[0].file for group in self.groups if group[0].file != PLACEHOLDER]
+
+    @property
     def groups(self) -> list[tuple[Signal, ...]]:
         """The signals of each signal file; the format has them in a row."""
         return [tuple(group) for _, group in groupby(self.signals, lambda s: (s.file, s.format, s.offset))]
@@ -171,8 +176,7 @@ def _single(fs: float, samples: int, lines: Sequence[str]) -> Header:
     if twice:
         raise ValueError(f"lead {twice} is there twice")
     header = Header(fs, samples, signals)
-    files = [group[0].file for group in header.groups if group[0].file != PLACEHOLDER]
-    if len(set(files)) < len(files):
+    if len(set(header.files)) < len(header.files):
         raise ValueError("the signals of one file stand apart or disagree about it")
     return header
 

@@ -31,6 +31,16 @@ class Segments:
     path: Path
     header: SegmentedHeader
 
+    @property
+    def files(self) -> list[str]:
+        """Names of the segments' headers and signal files.
+
+        Raises:
+            BadRecord: a header cannot be read.
+        """
+        names = [f"{name}.hea" for name, _ in self.header.segments if name != PLACEHOLDER]
+        return names + [file for header in self._headers if header for file in header.files]
+
     def check(self) -> tuple[str, ...]:
         """See that all segments are there and make up the whole.
 
@@ -72,12 +82,6 @@ class Segments:
         return signal
 
     @property
-    def headers(self) -> dict[Path, Header]:
-        """The segments' headers by their files."""
-        named = zip(self.header.segments, self._headers, strict=True)
-        return {self._header_file(name): header for (name, _), header in named if header is not None}
-
-    @property
     def _variable(self) -> bool:
         return self.header.segments[0][1] == 0
 
@@ -94,7 +98,7 @@ class Segments:
 
     def _check_gaps(self, leads: int) -> None:
         """A few bytes that state a year without a sample would take all memory."""
-        files = {signal.file for header in self._headers if header and header.samples for signal in header.signals}
+        files = {file for header in self._headers if header for file in header.files}
         size = sum(file_size(self.path.with_name(file)) for file in files)
         if self.header.samples * leads > SAMPLES_PER_BYTE * size:
             raise BadRecord(f"{self.path}: states {self.header.samples} samples, nearly all of which are missing")
