@@ -229,6 +229,12 @@ def test_gradients_are_finite_however_little_of_a_window_is_there(only: list[int
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
 
 
+def test_windows_in_which_nothing_can_be_scored_are_no_success() -> None:
+    model, (x, valid) = mae(), padded()
+    nothing = loss(model, x[[5, 6]], 0, valid[[5, 6]])
+    assert nothing["loss"].item() == 0 and nothing["relative_error"].item() == 1
+
+
 def test_a_padded_reconstruction_hides_nothing_outside_the_recording() -> None:
     model, (x, valid) = mae(), padded()
     result = model.reconstruct(x, valid)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ecg_lightning.data.store import Store
+from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec, standardise
 
 
@@ -152,9 +153,19 @@ class LabelledWindows(Dataset[RawBatch]):
         windows: where they lie.
         y: (N,) int64 or (N, C) uint8, or None to serve the windows alone.
         span: (N, 2) samples that the label is about, or None for the whole window.
+
+    Raises:
+        UserError: a window holds no sample of its recording.
     """
 
     def __init__(self, windows: Windows, y: NDArray[np.generic] | None, span: NDArray[np.int64] | None) -> None:
+        outside = (windows.offset >= windows.store.length[windows.row]) | (windows.offset + windows.samples <= 0)
+        if outside.any():
+            row = windows.row[outside][0]
+            raise UserError(
+                f"recording {windows.store.record_id[row]}: a label lies outside its {windows.store.length[row]} "
+                f"samples at {windows.store.fs:g} Hz; fetch its annotations again"
+            )
         self.windows, self.y, self.span = windows, y, span
 
     def __len__(self) -> int:
