@@ -105,8 +105,8 @@ class Mix(UnlabelledData):
         train, val = self.unlabelled("train").sizes, self.unlabelled("val").sizes
         told = []
         for member, share, windows, held_out in zip(self.members, self._shares(train), train, val, strict=True):
-            drawn, people = f"{100 * share:.3g} % of the draws", len(member.patients("train"))
-            told.append(f"{member.name}, {drawn}: {windows} windows from {people} patients; {held_out} for validation")
+            source = f"{windows} windows from {len(member.patients('train'))} patients; {held_out} for validation"
+            told.append(f"{member.name}, {100 * share:.3g} % of the draws: {source}")
             told += [f"{member.name}, {remark}" for remark in member.remarks()]
         return told
 
@@ -138,11 +138,12 @@ class MixedWindows(Dataset[RawBatch]):
         owner = np.searchsorted(self.first, draw.which, side="right") - 1
         places = {m: np.flatnonzero(owner == m) for m in np.unique(owner).tolist()}
         parts = [self.members[m][Draw(draw.which[at] - self.first[m], draw.slide[at])] for m, at in places.items()]
-        back = torch.from_numpy(np.argsort(np.concatenate([*places.values()]))).to(parts[0].steps.device)
+        where = [torch.from_numpy(at) for at in places.values()]
+        whole = all(part.valid is None for part in parts)
         return RawBatch(
-            torch.cat([part.steps for part in parts])[back],
-            torch.cat([part.scale for part in parts])[back],
-            None if all(part.valid is None for part in parts) else torch.cat([_valid(part) for part in parts])[back],
+            _put([part.steps for part in parts], where),
+            _put([part.scale for part in parts], where),
+            None if whole else _put([_valid(part) for part in parts], where),
             torch.from_numpy(draw.which),
         )
 
@@ -212,6 +213,14 @@ def named(member: str) -> Iterator[None]:
         raise UserError(
             f"{member}, one of data.members: {error} (keys of {member} alone: +data.options.{member}.KEY=...)"
         ) from error
+
+
+def _put(parts: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
+    """One tensor of the rows of several, each at its place."""
+    together = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+    for part, place in zip(parts, places, strict=True):
+        together[place.to(part.device)] = part
+    return together
 
 
 def _valid(part: RawBatch) -> Tensor:
