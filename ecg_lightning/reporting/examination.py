@@ -1,0 +1,171 @@
+"""An examined data set on the terminal, as JSON and on ECG paper."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from ecg_lightning.data.examination.cohort import Cohort
+from ecg_lightning.data.examination.examine import Examination
+from ecg_lightning.data.examination.finding import Finding, counted
+from ecg_lightning.data.examination.signals import unit_of
+from ecg_lightning.data.examination.vitals import Vitals, runs, unchanged
+from ecg_lightning.data.record import RecordFile
+from ecg_lightning.leads import canonical_lead
+from ecg_lightning.reporting.ecg_paper import draw_record
+
+NAMED, CLASSES = 5, 12
+"""How many recordings a finding names, and how many classes the table shows."""
+
+DRAWN, DRAWN_SECONDS = 4, 10.0
+
+
+def print_examination(examination: Examination) -> None:
+    """What was found, on the terminal."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{examination.name} in {examination.root}: {examination.edition}", style="bold")
+    overview = Table.grid(padding=(0, 3))
+    for name, text in _overview(examination).items():
+        overview.add_row(f"  {name}", text)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(overview)
+    if examination.cohort is not None and examination.cohort.classes:
+        console.print(_class_table(examination.cohort))
+    for finding in examination.findings:
+        console.print(_line(finding), style={"error": "red", "warning": "yellow"}.get(finding.severity))
+        console.print(f"         -> {finding.remedy}")
+    counts = Counter(finding.severity for finding in examination.findings)
+    told = ", ".join(counted(number, kind) for kind, number in counts.items())
+    verdict = "nothing to mend" if examination.well else "to be mended or looked at"
+    console.print(f"{examination.name}: {verdict}" + (f" ({told})" if told else ""), style="bold")
+
+
+def write_examination(examination: Examination, files: Sequence[RecordFile], folder: Path) -> None:
+    """Write `doctor.json`, and pictures of a typical recording and of the most suspicious ones.
+
+    Args:
+        examination: of the data set.
+        files: its recordings.
+        folder: made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "doctor.json").write_text(json.dumps(examination.to_dict(), indent=1, allow_nan=False) + "\n")
+    for old in (folder / "pictures").glob("*.png"):  # of an earlier examination
+        old.unlink()
+    by_name = {file.record_id: file for file in files}
+    vitals = {each.record_id: each for each in examination.recordings}
+    for number, (record, title) in enumerate(tqdm(_chosen(examination).items(), desc="drawing", disable=None)):
+        name = re.sub(r"[^\w.-]", "_", record)
+        _draw(by_name[record], vitals[record], folder / "pictures" / f"{number}-{name}.png", f"{record}: {title}")
+
+
+def _overview(examination: Examination) -> dict[str, str]:
+    """A line for each thing that one asks of a data set first."""
+    recordings, cohort = examination.recordings, examination.cohort
+    lines = {"recordings": f"{len(recordings):,} read, {len(examination.unreadable):,} unreadable"}
+    if recordings:
+        seconds = np.array([each.seconds for each in recordings])
+        amplitude = np.array([each.amplitude for each in recordings])
+        low, middle, high = np.percentile(amplitude, (5, 50, 95))
+        units = Counter(unit_of(each) for each in recordings)
+        unit = "mV" if units.most_common(1)[0][0] == "mV" else "as read"
+        lines |= {
+            "rates": _tally(f"{each.fs:g} Hz" for each in recordings),
+            "leads": _tally(_lead_names(each) for each in recordings),
+            "lengths": _range(seconds, "s"),
+            "amplitudes": f"{middle:.3g} {unit} peak to peak (5 to 95 %: {low:.3g} to {high:.3g})",
+        }
+    if cohort is not None:
+        splits = [f"{name} {count.number:,} of {count.patients:,}" for name, count in cohort.recordings.items()]
+        lines["patients"] = f"{cohort.total.patients:,}; {cohort.split_kind}"
+        lines["splits"] = f"{', '.join(splits)} (recordings of patients)"
+    return lines
+
+
+def _lead_names(vitals: Vitals) -> str:
+    """With the standard name beside one that is more than another spelling."""
+    standard = map(canonical_lead, vitals.leads)
+    return " ".join(
+        name if name.upper() == lead.strip().upper() else f"{lead.strip()} ({name})"
+        for lead, name in zip(vitals.leads, standard, strict=True)
+    )
+
+
+def _tally(texts: Iterable[str]) -> str:
+    """Each text with how often it occurs, the most frequent first."""
+    counts = Counter(texts).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    shown = "; ".join(f"{text}: {number:,}" for text, number in counts[:NAMED])
+    return shown + (f"; and {len(counts) - NAMED} more" if len(counts) > NAMED else "")
+
+
+def _range(values: NDArray[np.float64], unit: str) -> str:
+    low, middle, high = np.min(values), np.median(values), np.max(values)
+    return f"{low:.4g} {unit}" if low == high else f"{low:.4g} to {high:.4g} {unit}, median {middle:.4g} {unit}"
+
+
+def _class_table(cohort: Cohort) -> Table:
+    """Examples of each class in each split, and how many patients they are of."""
+    splits = list(dict.fromkeys(split for counts in cohort.classes.values() for split in counts))
+    table = Table()
+    table.add_column("examples (patients)")
+    for split in splits:
+        table.add_column(split, justify="right")
+    largest = sorted(cohort.classes.items(), key=lambda item: -item[1]["train"].number)
+    for name, counts in largest[:CLASSES]:
+        cells = ((counts[split] if split in counts else (0, 0)) for split in splits)
+        table.add_row(name, *(f"{number:,} ({patients:,})" for number, patients in cells))
+    if len(largest) > CLASSES:
+        table.add_row(f"and {len(largest) - CLASSES} smaller ones")
+    return table
+
+
+def _line(finding: Finding) -> str:
+    named = [f"{place} ({detail})" if detail else place for place, detail in list(finding.where.items())[:NAMED]]
+    rest = len(finding.where) - len(named)
+    where = ": " + "; ".join(named) + (f"; and {rest:,} more" if rest else "") if named else ""
+    return f"{finding.severity:<8} {finding.what}{where}"
+
+
+def _chosen(examination: Examination) -> dict[str, str]:
+    """Recordings to draw and what to write above each: a typical one, then the most suspicious."""
+    well = [each for each in examination.recordings if each.record_id not in examination.suspicious]
+    chosen = {}
+    if well:
+        middle = np.median([each.amplitude for each in well])
+        chosen[min(well, key=lambda each: abs(each.amplitude - middle)).record_id] = "of typical amplitude"
+    return chosen | dict(list(examination.suspicious.items())[: DRAWN - len(chosen)])
+
+
+def _draw(file: RecordFile, vitals: Vitals, path: Path, title: str) -> None:
+    record = file.read()
+    length = round(DRAWN_SECONDS * record.fs)
+    begin = int(np.clip(_trouble(record.signal) - length // 2, 0, max(0, record.signal.shape[1] - length)))
+    part = record.signal[:, begin : begin + length]
+    place = f", from {begin / record.fs:.0f} s" if begin else ""
+    unit = "mV" if unit_of(vitals) == "mV" else "unit"
+    draw_record(part, record.fs, record.leads, path, title + place, unit=unit)
+
+
+def _trouble(signal_LT: NDArray[np.floating]) -> int:
+    """The sample to look at: an invalid one, the middle of the longest stretch without a change, the very middle."""
+    invalid = np.flatnonzero(~np.isfinite(signal_LT).all(axis=0))
+    if len(invalid):
+        return int(invalid[0])
+    moving = signal_LT[signal_LT.min(axis=1) < signal_LT.max(axis=1)]
+    _, start, length = runs(unchanged(moving))
+    if not len(length):
+        return signal_LT.shape[1] // 2
+    longest = int(length.argmax())
+    return int(start[longest] + length[longest] // 2)
