@@ -297,7 +297,7 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
     """
     named = str(item.file.paths()[0])
     held = Layout(record.fs, record.leads, record.signal.shape[1])
-    if not held.samples or rendered_length(held, spec) != item.length:
+    if rendered_length(held, spec) != item.length:
         raise BadRecord(f"{named}: holds {held.samples} samples at {held.fs:g} Hz, its header says otherwise; "
                         "fetch the recording again")  # fmt: skip
     try:
