@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from ecg_lightning.data.examination.cohort import Cohort
+from ecg_lightning.data.examination.cohort import Cohort, Count
 from ecg_lightning.data.examination.examine import Examination
 from ecg_lightning.data.examination.finding import Finding, counted
 from ecg_lightning.data.examination.signals import unit_of
@@ -124,7 +124,7 @@ def _class_table(cohort: Cohort) -> Table:
         table.add_column(split, justify="right")
     largest = sorted(cohort.classes.items(), key=lambda item: -item[1]["train"].number)
     for name, counts in largest[:CLASSES]:
-        cells = ((counts[split] if split in counts else (0, 0)) for split in splits)
+        cells = (counts.get(split, Count(0, 0)) for split in splits)
         table.add_row(name, *(f"{number:,} ({patients:,})" for number, patients in cells))
     if len(largest) > CLASSES:
         table.add_row(f"and {len(largest) - CLASSES} smaller ones")
@@ -167,5 +167,5 @@ def _trouble(signal_LT: NDArray[np.floating]) -> int:
     _, start, length = runs(unchanged(moving))
     if not len(length):
         return signal_LT.shape[1] // 2
-    longest = int(length.argmax())
-    return int(start[longest] + length[longest] // 2)
+    longest = length.argmax()
+    return int(start[longest]) + int(length[longest]) // 2

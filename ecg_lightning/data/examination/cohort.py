@@ -98,7 +98,7 @@ def _by_split(split: NDArray[np.int8], row: NDArray[np.int64], patient: NDArray[
 
 
 def _empty_splits(recordings: Mapping[str, Count]) -> list[Finding]:
-    empty = {name: "" for name in SPLITS if not recordings[name].number}
+    empty: dict[str, str] = {name: "" for name in SPLITS if not recordings[name].number}
     if not empty:
         return []
     remedy = "Add recordings: pretraining needs train and val, an evaluation train and test."
@@ -147,11 +147,12 @@ def _classes(classes: Mapping[str, Mapping[str, Count]], unlabelled: int, record
             few[name] = ", ".join(scarce)
     findings = []
     if none:
-        findings.append(Finding("warning", f"{counted(len(none), 'class')} without an example to learn or to judge by",
-                                "Choose a task without them, or add recordings.", none))  # fmt: skip
+        what = f"{counted(len(none), 'class')} without an example to learn or to judge by"
+        findings.append(Finding("warning", what, "Choose a task without them, or add recordings.", none))
     if few:
-        findings.append(Finding("note", f"{counted(len(few), 'class')} with fewer than {FEW} examples in a split",
-                                "Trust figures of these classes only as far as their intervals reach.", few))  # fmt: skip
+        what = f"{counted(len(few), 'class')} with fewer than {FEW} examples in a split"
+        remedy = "Trust figures of these classes only as far as their intervals reach."
+        findings.append(Finding("note", what, remedy, few))
     if unlabelled:
         what = f"{unlabelled:,} of {recordings:,} recordings carry no label of this task"
         findings.append(Finding("note", what, "Nothing; pretraining uses them, and an evaluation leaves them out."))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,6 +35,14 @@ class Finding:
 def by_severity(findings: list[Finding]) -> list[Finding]:
     """The gravest first, then what concerns most."""
     return sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), -len(each.where)))
+
+
+def share(what: str, where: Sized, recordings: Sized) -> str:
+    """`flat leads, in 3 of 500 recordings`."""
+    number, total = len(where), len(recordings)
+    return f"{what}, in " + (
+        f"all {total:,} recordings" if number == total > 1 else f"{number:,} of {total:,} recordings"
+    )
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ecg_lightning.data.examination.finding import Finding, counted
+from ecg_lightning.data.examination.finding import Finding, Severity, counted, share
 from ecg_lightning.data.record import Layout, RecordFile
 from ecg_lightning.errors import UserError
 from ecg_lightning.leads import TWELVE_LEADS, canonical_lead, describe, lead_mixtures
@@ -27,7 +27,7 @@ def check_files(faults: Mapping[str, str], total: int) -> list[Finding]:
     """Recordings whose files are missing, truncated or contradict one another."""
     if not faults:
         return []
-    what = f"files missing, truncated or damaged, of {len(faults):,} of {total:,} recordings"
+    what = f"files missing, truncated or damaged, in {len(faults):,} of {total:,} recordings"
     remedy = "Fetch them again (a download goes on where it stopped), or leave them out with data.on_bad_record=skip."
     return [Finding("error", what, remedy, faults)]
 
@@ -38,17 +38,17 @@ def check_layouts(layouts: Mapping[str, Layout], spec: SignalSpec) -> list[Findi
     seconds = {name: each.samples / each.fs for name, each in layouts.items()}
     short = {name: f"{length:.3g} s" for name, length in seconds.items() if length < spec.seconds - 0.5 / spec.fs}
     twice = {name: ", ".join(each.leads) for name, each in layouts.items() if _names_a_lead_twice(each)}
-    findings = [*_missing_leads(layouts, spec), *_other_leads(layouts)]
-    if twice:
-        findings.append(Finding("warning", f"a lead named twice, in {counted(len(twice), 'recording')}",
-                                "Name each lead as it was recorded; as it is, the first of the two is used.", twice))  # fmt: skip
-    if slow:
-        findings.append(Finding("note", f"rates below data.spec.fs={spec.fs:g}, in {counted(len(slow), 'recording')}",
-                                "Nothing, or lower data.spec.fs: what was not recorded does not come back.", slow))  # fmt: skip
-    if short:
-        findings.append(Finding("note", f"{counted(len(short), 'recording')} shorter than the window of "
-                                f"{spec.seconds:g} s", "Nothing: they are padded, and padding is left out.", short))  # fmt: skip
-    return findings
+    kinds: tuple[tuple[Severity, str, str, dict[str, str]], ...] = (
+        ("warning", "a lead named twice",
+         "Name each lead as it was recorded: only the first of the two is used.", twice),
+        ("note", f"rates below data.spec.fs={spec.fs:g}",
+         "Nothing, or lower data.spec.fs: what was not recorded does not come back.", slow),
+        ("note", f"recordings shorter than the window of {spec.seconds:g} s",
+         "Nothing: they are padded, and padding is left out.", short),
+    )  # fmt: skip
+    found = [Finding(severity, share(what, where, layouts), remedy, where)
+             for severity, what, remedy, where in kinds if where]  # fmt: skip
+    return [*_missing_leads(layouts, spec), *_other_leads(layouts), *found]
 
 
 def edition(name: str, files: Sequence[RecordFile]) -> str:
@@ -95,15 +95,16 @@ def _missing_leads(layouts: Mapping[str, Layout], spec: SignalSpec) -> list[Find
         for lead, mixture in mixtures.items():
             if lead not in mixture:
                 stand_in.setdefault(lead, {})[name] = describe(mixture)
-    findings = [
-        Finding("note", f"{lead} is missing in {len(where):,} of {len(layouts):,} recordings, "
-                f"{' or '.join(sorted(set(where.values())))} in its place",
-                f"Nothing, or choose with data.spec.missing what stands in ({spec.missing}), or data.spec.leads.", where)
-        for lead, where in stand_in.items()
-    ]  # fmt: skip
+    remedy = f"Nothing, or choose with data.spec.missing ({spec.missing}) or data.spec.leads what is used."
+    findings = []
+    for lead, where in stand_in.items():
+        sources = " or ".join(sorted(set(where.values())))
+        findings.append(
+            Finding("note", share(f"{lead} not recorded ({sources} in its place)", where, layouts), remedy, where)
+        )
     if unknown:
         remedy = "Name the leads I, II, ..., V6 (MLII is read as II), in a folder with the column leads of records.csv."
-        findings.append(Finding("error", f"no standard lead, in {counted(len(unknown), 'recording')}", remedy, unknown))
+        findings.append(Finding("error", share("no standard lead", unknown, layouts), remedy, unknown))
     return findings
 
 

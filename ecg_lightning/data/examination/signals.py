@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg_lightning.data.examination.finding import Finding, Severity, counted
+from ecg_lightning.data.examination.finding import Finding, Severity, counted, share
 from ecg_lightning.data.examination.vitals import Vitals
 
 MICROVOLTS, STEPS, TOO_LARGE, TOO_SMALL = 300.0, 50.0, 15.0, 0.1
-"""mV from peak to peak. Of 3,100 recordings of PTB-XL, MIT-BIH, G12EC and CPSC all lie between 0.4 and 4.7."""
+"""mV from peak to peak. Of 733 recordings of PTB-XL, MIT-BIH, G12EC and CPSC all lie between 0.4 and 4.7."""
 
 VOLTS = 0.02
 
@@ -22,10 +22,10 @@ UNIT_SPREAD = 0.03
 
 STILL_SECONDS, STILL_SHARE = 1.0, 0.2
 PLATEAUS, CUT_SHARE = 3, 0.005
-"""Fewer plateaus are chance: of those recordings only three of MIT-BIH and one of CPSC, which do saturate, have more."""
+"""Fewer plateaus are chance: of those recordings three of MIT-BIH and one of CPSC have more, and do saturate."""
 
 MISMATCH = 0.1
-"""Real 12-lead recordings stay below 0.014, which is the rounding of their samples."""
+"""Those of 12 leads stay below 0.014, which is the rounding of their samples."""
 
 HUM_SHARE, WANDER_SHARE = 0.05, 0.5
 
@@ -106,10 +106,10 @@ RULES = (
          else f"off by {v.mismatch:.0%}"),
     Rule("note", f"mains hum, more than {HUM_SHARE:.0%} of the power at 50 or 60 Hz",
          "Let a band keep it out, as data.spec.band=[0.5,40] does.",
-         lambda v: _share(v.hum, HUM_SHARE)),
+         lambda v: _above(HUM_SHARE, v.hum)),
     Rule("note", f"baseline wander, more than {WANDER_SHARE:.0%} of the power below 0.5 Hz",
          "Let a band keep it out, as data.spec.band=[0.5,40] does.",
-         lambda v: _share(v.wander, WANDER_SHARE)),
+         lambda v: _above(WANDER_SHARE, v.wander)),
 )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def judge(recordings: Sequence[Vitals], physical: bool = True) -> list[Finding]:
         told = {each.record_id: rule.tell(each) for each in recordings}
         where = {record: text for record, text in told.items() if text}
         if where:
-            findings.append(Finding(rule.severity, _count(rule.what, where, recordings), rule.remedy, where))
+            findings.append(Finding(rule.severity, share(rule.what, where, recordings), rule.remedy, where))
     return findings
 
 
@@ -175,18 +175,10 @@ def _units(recordings: Sequence[Vitals]) -> list[Finding]:
     for each in recordings:
         by_unit.setdefault(unit_of(each), {})[each.record_id] = f"{each.amplitude:.3g} peak to peak"
     return [
-        Finding(severity, _count(what, by_unit[unit], recordings), remedy, by_unit[unit])
+        Finding(severity, share(what, by_unit[unit], recordings), remedy, by_unit[unit])
         for unit, (severity, what, remedy) in UNITS.items()
         if unit in by_unit
     ]
-
-
-def _count(what: str, where: Mapping[str, str], recordings: Sequence[Vitals]) -> str:
-    """`flat leads in 3 of 500 recordings`."""
-    share = (
-        f"all {len(recordings):,}" if len(where) == len(recordings) > 1 else f"{len(where):,} of {len(recordings):,}"
-    )
-    return f"{what}, in {share} recordings"
 
 
 def _stands(vitals: Vitals) -> NDArray[np.bool_]:
@@ -208,9 +200,10 @@ def _leads(vitals: Vitals, which: NDArray[np.bool_], value: Iterable[float] | No
     )
 
 
-def _share(share: NDArray[np.float64], most: float) -> str:
-    middle = float(np.median(share))
-    return f"{middle:.0%}" if middle > most else ""
+def _above(limit: float, part: NDArray[np.float64]) -> str:
+    """The share in the median lead, where it is above a limit."""
+    middle = float(np.median(part))
+    return f"{middle:.0%}" if middle > limit else ""
 
 
 def _sides(first: Vitals, second: Vitals, split: Mapping[str, str]) -> str:

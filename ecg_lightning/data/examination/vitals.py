@@ -78,7 +78,8 @@ class Vitals:
     @property
     def flat(self) -> NDArray[np.bool_]:
         """(L,) leads that never change."""
-        return (self.low == self.high) & (self.invalid < self.samples)
+        flat: NDArray[np.bool_] = (self.low == self.high) & (self.invalid < self.samples)
+        return flat
 
     @property
     def amplitude(self) -> float:
