@@ -23,16 +23,16 @@ import resource
 import sys
 from pathlib import Path
 
-from ecg_lightning.data.ptbxl import PTBXL
-from ecg_lightning.leads import TWELVE_LEADS
-from ecg_lightning.signal import SignalSpec
-
 
 def peak(who):
     return resource.getrusage(who).ru_maxrss / 1e3
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # worker processes need no torch
+    from ecg_lightning.data.ptbxl import PTBXL
+    from ecg_lightning.leads import TWELVE_LEADS
+    from ecg_lightning.signal import SignalSpec
+
     folder, cache = map(Path, sys.argv[1:])
     before = peak(resource.RUSAGE_SELF)
     data = PTBXL(name="ptbxl", root=folder, spec=SignalSpec(100, TWELVE_LEADS, 1000), cache_dir=cache)
