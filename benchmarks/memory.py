@@ -15,17 +15,31 @@ from tempfile import TemporaryDirectory
 
 from ingest import replicate, source
 
-SMALLEST = 1_400
+SMALLEST = 1_800
 TIMES = (1, 4, 16)
 
 PREPARE = """
-import resource
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 
-def peak(who):
-    return resource.getrusage(who).ru_maxrss / 1e3
+def peak(process="self"):
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 1e3
+
+
+def watch(seen):
+    while True:
+        for child in Path("/proc/self/task").glob("*/children"):
+            for process in child.read_text().split():
+                with suppress(OSError, TypeError):
+                    if "multiprocessing" in Path(f"/proc/{process}/cmdline").read_text():
+                        seen.append(peak(process))
+        sleep(0.02)
 
 
 if __name__ == "__main__":  # worker processes need no torch
@@ -34,10 +48,10 @@ if __name__ == "__main__":  # worker processes need no torch
     from ecg_lightning.signal import SignalSpec
 
     folder, cache = map(Path, sys.argv[1:])
-    before = peak(resource.RUSAGE_SELF)
+    seen, before = [0.0], peak()
+    Thread(target=watch, args=(seen,), daemon=True).start()
     data = PTBXL(name="ptbxl", root=folder, spec=SignalSpec(100, TWELVE_LEADS, 1000), cache_dir=cache)
-    size = data.store.signals.nbytes / 1e6
-    print(len(data.store), size, before, peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))
+    print(len(data.store), data.store.signals.nbytes / 1e6, before, peak(), max(seen))
 """
 
 
