@@ -6,7 +6,7 @@ DEMO := runs/demo
 DATA := data/synthetic
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-data test test-slow check format bench clean
+.PHONY: help install demo demo-data test test-slow test-damage check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,10 +27,13 @@ demo: demo-data  ## pretrain on the embedded data set and show what it is worth 
 	ECG_DATA_ROOT=data $(BIN)/python evaluate.py +sweep=demo checkpoint=$(DEMO)/encoder.pt
 
 test: check  ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not damage'
 
 test-slow: $(INSTALLED)  ## the minutes-long tests
 	$(BIN)/python -m pytest -m slow
+
+test-damage: $(INSTALLED)  ## read 2,000 damaged files
+	$(BIN)/python -m pytest -m damage
 
 check: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -23,9 +23,10 @@ from ecg_lightning.build import (
     build_optimizer,
     build_protocol,
 )
-from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
+from ecg_lightning.precheck import check_prediction
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts"},
@@ -35,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "metrics_log"},
+    {"callbacks", "metrics_log", "members"},
     {"build"},
     {"precheck"},
     {"pretraining", "assessment", "prediction"},
@@ -123,8 +124,12 @@ def test_every_other_choice_of_a_training_composes(group: str, name: str) -> Non
 @case("protocol", "budget", "data")
 def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> None:
     config = composed("evaluate", f"{group}='{name}'")
-    assert callable(build_protocol(config.protocol.method).predict) and build_budget(config.budget).name
-    assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
+    assert build_budget(config.budget).name
+    if config.protocol.name == "predict":
+        check_prediction(composed("evaluate", f"{group}='{name}'", "checkpoint=encoder.pt"))
+    else:
+        assert callable(build_protocol(config.protocol.method).predict)
+        assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
     assert group != "protocol" or config.protocol.name == name
 
 
@@ -173,7 +178,7 @@ def targets(content: Any) -> Iterator[str]:
     [
         ("encoders", "encoder", lambda kind: issubclass(kind, Encoder)),
         ("objectives", "objective", lambda kind: issubclass(kind, Objective)),
-        ("data", "data", lambda kind: issubclass(kind, ECGDataModule)),
+        ("data", "data", lambda kind: issubclass(kind, UnlabelledData)),
         ("evaluation", "protocol", is_protocol),
     ],
 )

@@ -8,13 +8,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
 import wfdb
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -218,6 +219,24 @@ def test_clipped_samples_and_flat_leads_are_named(tmp_path: Path, tables: Path, 
         _ = module(tmp_path / "g12ec", tables, tmp_path).store
 
 
+@given(
+    at=st.integers(0, 900), length=st.integers(0, 60), piece=st.text("0123456789 -+/().:xaV\n\r\x85#~µDx", max_size=8)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_header_gives_a_recording_or_a_bad_record_and_nothing_else(at: int, length: int, piece: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder), "E00001", DX * 3, digital(1, 10))
+        header = path.with_suffix(".hea")
+        text = header.read_text().replace("1000/mV", "4880/mV")
+        header.write_text(text[:at] + piece + text[at + length :])
+        try:
+            record = of(path).read()
+        except BadRecord as error:
+            assert folder in str(error)
+        else:
+            assert len(record.leads) == len(record.signal) and set(record.annotation) == {"dx", "age", "sex"}
+
+
 # --- places -----------------------------------------------------------------------------------------------------
 
 NAMES = {"cpsc2018": "A0001", "cpsc2018_extra": "Q0001", "st_petersburg": "I0001", "ptb": "S0001", "ptbxl": "HR00001",
@@ -321,7 +340,7 @@ def test_no_label_at_all_is_told(tmp_path: Path, tables: Path) -> None:
         ({"sources": ["georgia"]}, r"data\.sources=.*georgia.*g12ec"),
         ({"sources": []}, r"data\.sources"),
         ({"sources": "g12ec"}, r"data\.sources"),
-        ({"sources": ["g12ec", "ptb"]}, r"holds no recordings of ptb; fetch them with python -m \S+download \(ptb\)"),
+        ({"sources": ["g12ec", "ptb"]}, r"holds no recordings of ptb; fetch them with python -m \S+download ptb, or"),
     ],
 )
 def test_an_option_that_cannot_be_names_its_key(

@@ -132,10 +132,11 @@ class CinC(RecordDataModule):
         found = {name: find_records(self.root, SOURCES[name]) for name in self.sources or SOURCES}
         missing = [name for name in found if not found[name]]
         if missing and (self.sources is not None or len(missing) == len(found)):
+            fetch = " | ".join(SOURCES[name].folders[0] for name in missing)
             raise UserError(
                 f"data.root={self.root} holds no recordings of {' or '.join(missing)}; fetch them with python -m "
-                f"ecg_lightning.data.download ({' | '.join(SOURCES[name].folders[0] for name in missing)}), or set "
-                "data.sources, data.root or ECG_DATA_ROOT to where the data are"
+                f"ecg_lightning.data.download {fetch}, or set data.sources, data.root or ECG_DATA_ROOT to where the "
+                "data are"
             )
         return [
             CinCFile(path, path.name, f"{name}/cinc:{path.name}", population=name)

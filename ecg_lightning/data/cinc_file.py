@@ -39,7 +39,7 @@ def parse_comments(lines: Sequence[str]) -> dict[str, Any]:
     """What a header's comments say of a recording.
 
     Args:
-        lines: of the header.
+        lines: of the header, stripped.
 
     Returns:
         `dx`: the SNOMED CT codes, each once, none where no diagnosis is stated; `age`: in whole years or None; `sex`:
@@ -49,7 +49,7 @@ def parse_comments(lines: Sequence[str]) -> dict[str, Any]:
         ValueError: a diagnosis is no code.
     """
     said: dict[str, list[str]] = {"age": [], "sex": [], "dx": []}
-    for comment in filter(None, (_COMMENT.fullmatch(line.strip()) for line in lines)):
+    for comment in filter(None, map(_COMMENT.fullmatch, lines)):
         words = re.split(r"[,;\s]+", comment[2].lower())
         said[comment[1].lower()] += [word for word in words if word not in NOTHING]
     wrong = next((code for code in said["dx"] if not _CODE.fullmatch(code)), None)
@@ -79,6 +79,8 @@ class CinCFile(WFDBFile):
         """See `RecordFile`; the header is this recording's own, and its comments can be read."""
         layout = super().layout()
         _ = self._comments
+        if len(self._signal_lines) != len(layout.leads):
+            raise self._bad(f"lists {len(self._signal_lines)} signals, of {len(layout.leads)}")
         other = {line[0] for line in self._signal_lines} - {f"{self.path.name}.mat"}
         if other:
             raise self._bad(f"names the signal file {min(other)} and not its own {self.path.name}.mat")
@@ -98,8 +100,8 @@ class CinCFile(WFDBFile):
 
     @cached_property
     def _lines(self) -> list[str]:
-        header = self.path.with_name(self.path.name + ".hea")
-        return header.read_text(encoding="utf-8", errors="replace").splitlines()
+        content = self.path.with_name(self.path.name + ".hea").read_bytes()
+        return [line.strip() for line in content.decode("utf-8", errors="replace").split("\n")]
 
     @cached_property
     def _comments(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class CinCFile(WFDBFile):
 
     @cached_property
     def _signal_lines(self) -> list[list[str]]:
-        return [line.split() for line in self._lines if line.strip() and not line.lstrip().startswith("#")][1:]
+        return [line.split() for line in self._lines if line and not line.startswith("#")][1:]
 
     @property
     def _withdrawn(self) -> list[bool]:

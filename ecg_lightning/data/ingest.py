@@ -168,13 +168,14 @@ def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -
     position = 0
     for file in files:
         try:
-            layout = file.layout()
+            length = rendered_length(file.layout(), spec)
+            if length < 1:
+                raise BadRecord(f"{file.paths()[0]}: too short to be brought to {spec.fs:g} Hz; its rate may be wrong")
         except BadRecord as error:
             if on_bad == "raise":
                 raise BadRecord(f"{error}{REMEDY}") from error
             faults[file.record_id] = str(error)
             continue
-        length = rendered_length(layout, spec)
         placed.append(Placed(file, position, length))
         position += length
     if not placed:
@@ -296,7 +297,7 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
     """
     named = str(item.file.paths()[0])
     held = Layout(record.fs, record.leads, record.signal.shape[1])
-    if not held.samples or rendered_length(held, spec) != item.length:
+    if rendered_length(held, spec) != item.length:
         raise BadRecord(f"{named}: holds {held.samples} samples at {held.fs:g} Hz, its header says otherwise; "
                         "fetch the recording again")  # fmt: skip
     try:
@@ -309,6 +310,11 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
     peak = float(np.abs(microvolts).max())
     if not peak <= np.iinfo(np.int16).max:
         raise BadRecord(f"{named}: reaches {peak / MICROVOLT:.0f} mV, so its gain or unit is wrong")
+    still = [
+        lead for lead, row in zip(mixtures, microvolts.T, strict=True) if mixtures[lead] and row.min() == row.max()
+    ]
+    if still:
+        raise BadRecord(f"{named}: lead {still[0]} varies by less than a microvolt, so its gain or unit is wrong")
     return np.ascontiguousarray(microvolts.astype(np.int16))
 
 

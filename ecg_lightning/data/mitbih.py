@@ -18,6 +18,7 @@ from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples,
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
+from ecg_lightning.data.wfdb_header import file_size
 from ecg_lightning.errors import UserError
 
 AAMI = {"N": "NLRejB", "S": "AaJSn", "V": "VEr", "F": "F", "Q": "/fQ?"}
@@ -88,6 +89,9 @@ BEAT_SECONDS = (-0.3, 0.45)
 MITBIHSplit = Literal["inter_patient", "intra_patient"]
 SPLIT_KIND: dict[str, SplitKind] = {"inter_patient": "inter-patient", "intra_patient": "intra-patient"}
 
+END_MARK = " "
+"""How wfdb shows the code that ends a file of annotations."""
+
 TASKS = {
     "aami": ("N", "S", "V", "F", "Q"),
     "aami4": ("N", "S", "V", "F"),
@@ -118,29 +122,39 @@ class MITBIHFile(WFDBFile):
     def layout(self) -> Layout:
         """See `RecordFile`; the annotations are there and whole."""
         layout = super().layout()
-        annotations = Path(f"{self.path}.atr")
-        try:
-            whole = annotations.read_bytes().endswith(b"\0\0")  # The format's end mark.
-        except OSError as error:
-            raise BadRecord(f"{annotations}: cannot be read ({error.strerror}); fetch it again") from None
-        if not whole:
+        annotations = self.paths()[-1]
+        if file_size(annotations) > layout.samples:
+            raise BadRecord(f"{annotations}: larger than the annotations of {layout.samples} samples; fetch it again")
+        if not annotations.read_bytes().endswith(b"\0\0"):  # The format's end mark.
             raise BadRecord(f"{annotations} is truncated: it has no end mark; fetch it again")
         return layout
 
     def read(self) -> Record:
         """The recording; its annotation lists sample and symbol of each beat."""
+        record = super().read()
+        sample, symbol = self._marks(record.signal.shape[1])
+        beat = np.isin(symbol, list("".join(AAMI.values())))
+        annotation = {"sample": sample[beat].tolist(), "symbol": "".join(symbol[beat])}
+        return replace(record, annotation=annotation)
+
+    def _marks(self, samples: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+        """Sample and symbol of all annotations.
+
+        Raises:
+            BadRecord: they are no annotations of a recording of so many samples.
+        """
         import wfdb
 
-        self.layout()
-        record = super().read()
         try:
             marks = wfdb.rdann(str(self.path), "atr")
+            sample, symbol = marks.sample.astype(np.int64), np.array(marks.symbol, dtype="U1")
         except Exception as error:  # wfdb raises whatever its parsing ran into
             raise BadRecord(f"{self.path}.atr: the annotations cannot be read ({error}); fetch it again") from error
-        symbol = np.array(marks.symbol, dtype="U1")
-        beat = np.isin(symbol, list("".join(AAMI.values())))
-        annotation = {"sample": marks.sample[beat].tolist(), "symbol": "".join(symbol[beat])}
-        return replace(record, annotation=annotation)
+        if np.any(np.diff(sample, prepend=0) < 0) or np.any(sample >= samples):
+            raise BadRecord(f"{self.path}.atr: annotates what is not in the recording, or backwards; fetch it again")
+        if END_MARK in symbol:
+            raise BadRecord(f"{self.path}.atr: has its end mark in its midst; fetch it again")
+        return sample, symbol
 
 
 class MITBIH(ECGDataModule):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecg_lightning.data.wfdb_files import MILLIVOLT
+from ecg_lightning.data.wfdb_header import MILLIVOLT
 from ecg_lightning.leads import TWELVE_LEADS, canonical_lead
 
 PLAUSIBLE_FS = (20.0, 50_000.0)
@@ -128,7 +128,7 @@ class Stated:
 
 def millivolts(unit: str) -> float | None:
     """How many mV one of `unit` is; None where it is no voltage."""
-    return MILLIVOLT.get(unit.strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}").lower())
+    return MILLIVOLT.get(unit.strip().lower())
 
 
 def lead_of(label: str) -> str | None:

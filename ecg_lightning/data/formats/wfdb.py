@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ecg_lightning.data.formats.stated import Fault, Stated
 from ecg_lightning.data.record import BadRecord, Layout, Record
-from ecg_lightning.data.wfdb_files import Header, WFDBFile
+from ecg_lightning.data.wfdb_files import WFDBFile
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,10 @@ class StatedWFDBFile(WFDBFile):
 
     def paths(self) -> list[Path]:
         """The header and every file that it names."""
-        header = self.path.with_name(self.path.name + ".hea")
         try:
-            return [header, *_named_files(header, self._header)]
+            return self.named_files()
         except BadRecord:  # `layout` tells it.
-            return [header]
+            return super().paths()[:1]
 
     def layout(self) -> Layout:
         """See `RecordFile`; the header agrees with what is stated."""
@@ -43,12 +42,3 @@ class StatedWFDBFile(WFDBFile):
         """See `RecordFile`."""
         self.layout()
         return super().read()
-
-
-def _named_files(path: Path, header: Header | None) -> list[Path]:
-    """The signal files of a header; of one in several segments, their headers and signal files."""
-    if header is not None:
-        return [path.with_name(name) for name in dict.fromkeys(signal.file for signal in header.signals)]
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip() and line[0] != "#"]
-    segments = [line.split()[0] for line in lines[1:] if not line.startswith("~")]
-    return [path.parent / f"{name}{suffix}" for name in segments for suffix in (".hea", ".dat")]
