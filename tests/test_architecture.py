@@ -46,6 +46,8 @@ FLOORS: tuple[set[str], ...] = (
 
 PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
+COMMANDS = {PACKAGE / "data" / "doctor.py"}
+"""Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 
 
@@ -60,7 +62,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return "cli" if path in COMMANDS else path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=str)
@@ -69,6 +71,11 @@ def test_a_file_imports_only_from_floors_below_its_own(path: Path) -> None:
     assert part in HEIGHT, f"give {part} a floor"
     inside = {name.split(".")[1] for name in imports(path) if name.startswith("ecg_lightning.")}
     assert not {other for other in inside - {part} if HEIGHT[other] >= HEIGHT[part]}
+
+
+def test_nothing_imports_a_command() -> None:
+    commands = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in COMMANDS]
+    assert not [(path, name) for path in FILES for name in imports(path) if name.startswith(tuple(commands))]
 
 
 def test_only_build_instantiates() -> None:

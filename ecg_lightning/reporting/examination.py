@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ecg_lightning.data.examination.cohort import Cohort, Count
 from ecg_lightning.data.examination.examine import Examination
 from ecg_lightning.data.examination.finding import Finding, counted
-from ecg_lightning.data.examination.signals import unit_of
+from ecg_lightning.data.examination.signals import PLATEAUS, STILL_SECONDS, unit_of
 from ecg_lightning.data.examination.vitals import Vitals, runs, unchanged
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.leads import canonical_lead
@@ -26,7 +26,7 @@ from ecg_lightning.reporting.ecg_paper import draw_record
 NAMED, CLASSES = 5, 12
 """How many recordings a finding names, and how many classes the table shows."""
 
-DRAWN, DRAWN_SECONDS = 4, 10.0
+DRAWN, DRAWN_SECONDS, SUSPICIOUS_SECONDS = 4, 10.0, 7.5
 
 
 def print_examination(examination: Examination) -> None:
@@ -66,7 +66,13 @@ def write_examination(examination: Examination, files: Sequence[RecordFile], fol
     vitals = {each.record_id: each for each in examination.recordings}
     for number, (record, title) in enumerate(tqdm(_chosen(examination).items(), desc="drawing", disable=None)):
         name = re.sub(r"[^\w.-]", "_", record)
-        _draw(by_name[record], vitals[record], folder / "pictures" / f"{number}-{name}.png", f"{record}: {title}")
+        _draw(
+            by_name[record],
+            vitals[record],
+            folder / "pictures" / f"{number}-{name}.png",
+            f"{record}: {title}",
+            record in examination.suspicious,
+        )
 
 
 def _overview(examination: Examination) -> dict[str, str]:
@@ -78,7 +84,7 @@ def _overview(examination: Examination) -> dict[str, str]:
         amplitude = np.array([each.amplitude for each in recordings])
         low, middle, high = np.percentile(amplitude, (5, 50, 95))
         units = Counter(unit_of(each) for each in recordings)
-        unit = "mV" if units.most_common(1)[0][0] == "mV" else "as read"
+        unit = "mV" if units.most_common(1)[0][0] == "mV" else "(not mV)"
         lines |= {
             "rates": _tally(f"{each.fs:g} Hz" for each in recordings),
             "leads": _tally(_lead_names(each) for each in recordings),
@@ -87,8 +93,9 @@ def _overview(examination: Examination) -> dict[str, str]:
         }
     if cohort is not None:
         splits = [f"{name} {count.number:,} of {count.patients:,}" for name, count in cohort.recordings.items()]
-        lines["patients"] = f"{cohort.total.patients:,}; {cohort.split_kind}"
-        lines["splits"] = f"{', '.join(splits)} (recordings of patients)"
+        known = cohort.total.patients - cohort.unknown
+        lines["patients"] = f"{known:,}" if known else "nobody says who was recorded"
+        lines["splits"] = f"{', '.join(splits)} (recordings of patients; {cohort.split_kind})"
     return lines
 
 
@@ -148,24 +155,30 @@ def _chosen(examination: Examination) -> dict[str, str]:
     return chosen | dict(list(examination.suspicious.items())[: DRAWN - len(chosen)])
 
 
-def _draw(file: RecordFile, vitals: Vitals, path: Path, title: str) -> None:
+def _draw(file: RecordFile, vitals: Vitals, path: Path, title: str, suspicious: bool) -> None:
     record = file.read()
-    length = round(DRAWN_SECONDS * record.fs)
-    begin = int(np.clip(_trouble(record.signal) - length // 2, 0, max(0, record.signal.shape[1] - length)))
-    part = record.signal[:, begin : begin + length]
-    place = f", from {begin / record.fs:.0f} s" if begin else ""
+    odd = _odd(record.signal, vitals)
+    samples = record.signal.shape[1]
+    # A shorter part than the clinical sheet's comes with every lead in full, so that no fault lies in a hidden quarter.
+    length = min(samples, round((SUSPICIOUS_SECONDS if suspicious else DRAWN_SECONDS) * record.fs))
+    place = np.flatnonzero(odd.any(axis=0))
+    centre = int(place[len(place) // 2]) if len(place) else samples // 2
+    begin = min(max(centre - length // 2, 0), samples - length)
+    part = slice(begin, begin + length)
     unit = "mV" if unit_of(vitals) == "mV" else "unit"
-    draw_record(part, record.fs, record.leads, path, title + place, unit=unit)
+    since = f", from {begin / record.fs:.0f} s" if begin > record.fs else ""
+    draw_record(
+        record.signal[:, part], record.fs, record.leads, path, title + since, shade=odd[:, part] & suspicious, unit=unit
+    )
 
 
-def _trouble(signal_LT: NDArray[np.floating]) -> int:
-    """The sample to look at: an invalid one, the middle of the longest stretch without a change, the very middle."""
-    invalid = np.flatnonzero(~np.isfinite(signal_LT).all(axis=0))
-    if len(invalid):
-        return int(invalid[0])
-    moving = signal_LT[signal_LT.min(axis=1) < signal_LT.max(axis=1)]
-    _, start, length = runs(unchanged(moving))
-    if not len(length):
-        return signal_LT.shape[1] // 2
-    longest = length.argmax()
-    return int(start[longest]) + int(length[longest]) // 2
+def _odd(signal_LT: NDArray[np.floating], vitals: Vitals) -> NDArray[np.bool_]:
+    """(L, T) samples to look at: invalid ones, long stretches without a change, peaks that are cut off."""
+    odd = ~np.isfinite(signal_LT)
+    lead, first, length = runs(unchanged(signal_LT))
+    value = signal_LT[lead, first]
+    at_limit = (value == vitals.low[lead]) | (value == vitals.high[lead])
+    told = (at_limit & (vitals.plateaus[lead] >= PLATEAUS)) | (length >= STILL_SECONDS * vitals.fs)
+    for row, begin, samples in zip(lead[told], first[told], length[told], strict=True):
+        odd[row, begin : begin + samples + 1] = True
+    return np.asarray(odd)

@@ -36,6 +36,7 @@ class Cohort:
     Attributes:
         split_kind: see `ECGDataModule`.
         total: recordings that can be used, and their patients.
+        unknown: how many of these stand for themselves, because nobody says who was recorded.
         recordings: the same by split.
         classes: examples of each class by split.
         unlabelled: recordings that carry no label.
@@ -44,6 +45,7 @@ class Cohort:
 
     split_kind: str
     total: Count
+    unknown: int
     recordings: Mapping[str, Count]
     classes: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
     unlabelled: int = 0
@@ -63,19 +65,23 @@ def survey(data: ECGDataModule) -> tuple[Cohort, list[Finding]]:
     store, number = data.store, data.split_of_records(data.store)
     split = {str(record): NAMES[int(s)] for record, s in zip(store.record_id, number, strict=True)}
     recordings = _by_split(number, np.arange(len(store)), store.patient)
-    total = Count(len(store), len(np.unique(store.patient)))
+    people = np.unique(store.patient)
+    total, unknown = Count(len(store), len(people)), sum(not is_known(who) for who in people.tolist())
     try:
         examples, names = data.labelled, tuple(data.classes)
     except UserError as error:
-        cohort = Cohort(data.split_kind, total, recordings, {}, len(store), split)
+        cohort = Cohort(data.split_kind, total, unknown, recordings, {}, len(store), split)
         unlabelled = Finding("note", f"no labels: {error}", "Nothing for pretraining; an evaluation needs labels.")
         return cohort, [*_empty_splits(recordings), *_patients(store, number, data.split_kind), unlabelled]
     classes = {name: _by_split(*_of_class(examples, c), store.patient) for c, name in enumerate(names)}
     unlabelled_recordings = len(store) - len(np.unique(examples.row))
     both = np.concatenate([number, examples.split]), np.concatenate([np.arange(len(store)), examples.row])
-    people = _patients(store, both[0], data.split_kind, both[1])
-    cohort = Cohort(data.split_kind, total, recordings, classes, unlabelled_recordings, split)
-    return cohort, [*_empty_splits(recordings), *people, *_classes(classes, unlabelled_recordings, len(store))]
+    cohort = Cohort(data.split_kind, total, unknown, recordings, classes, unlabelled_recordings, split)
+    return cohort, [
+        *_empty_splits(recordings),
+        *_patients(store, both[0], data.split_kind, both[1]),
+        *_classes(classes, unlabelled_recordings, len(store)),
+    ]
 
 
 def _of_class(examples: Examples, c: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

@@ -68,6 +68,8 @@ def edition(name: str, files: Sequence[RecordFile]) -> str:
 def check_list(root: Path, files: Sequence[RecordFile]) -> list[Finding]:
     """Compare the recordings with PhysioNet's own list of them, where it lies beside them."""
     have = {path.with_suffix("") for file in files for path in file.paths()[:1]}
+    if len(have) < len(files):  # many in one file: the list is not of them
+        return []
     folders = {folder for path in have for folder in path.parents if folder.is_relative_to(root)}
     missing = {}
     for folder in sorted(folder for folder in folders if (folder / LIST).is_file()):

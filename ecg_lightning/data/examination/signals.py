@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.data.examination.finding import Finding, Severity, counted, share
 from ecg_lightning.data.examination.vitals import Vitals
+from ecg_lightning.data.identity import is_known
 
 MICROVOLTS, STEPS, TOO_LARGE, TOO_SMALL = 300.0, 50.0, 15.0, 0.1
 """mV from peak to peak. Of 733 recordings of PTB-XL, MIT-BIH, G12EC and CPSC all lie between 0.4 and 4.7."""
@@ -142,12 +143,13 @@ def duplicates(recordings: Sequence[Vitals], split: Mapping[str, str]) -> list[F
             same.setdefault(each.digest, []).append(each)
     pairs = [pair for group in same.values() if len(group) > 1 for pair in combinations(group, 2)]
     across = [pair for pair in pairs if len({split.get(each.record_id, "") for each in pair} - {""}) > 1]
-    people = [pair for pair in pairs if pair not in across and pair[0].patient != pair[1].patient]
+    known = [pair for pair in pairs if pair not in across and all(is_known(each.patient) for each in pair)]
+    people = [pair for pair in known if pair[0].patient != pair[1].patient]
     rest = [pair for pair in pairs if pair not in across and pair not in people]
     kinds: tuple[tuple[Severity, str, str, list[tuple[Vitals, Vitals]]], ...] = (
         ("error", "in two splits", "Take one of each pair out: what is tested was trained on.", across),
         ("warning", "of two patients", "Find out whose the recording is, and take the other one out.", people),
-        ("note", "of one patient", "Take one of each pair out, so that it does not count twice.", rest),
+        ("note", "in one split", "Take one of each pair out, so that it does not count twice.", rest),
     )
     return [
         Finding(severity, f"{counted(len(found), 'pair')} of recordings {what} with the very same samples", remedy,
@@ -173,7 +175,7 @@ def left_out(faults: Mapping[str, str], told: Set[str]) -> list[Finding]:
 def _units(recordings: Sequence[Vitals]) -> list[Finding]:
     by_unit: dict[str, dict[str, str]] = {}
     for each in recordings:
-        by_unit.setdefault(unit_of(each), {})[each.record_id] = f"{each.amplitude:.3g} peak to peak"
+        by_unit.setdefault(unit_of(each), {})[each.record_id] = f"{float(f'{each.amplitude:.3g}'):g} mV as read"
     return [
         Finding(severity, share(what, by_unit[unit], recordings), remedy, by_unit[unit])
         for unit, (severity, what, remedy) in UNITS.items()

@@ -44,8 +44,8 @@ class Vitals:
         still: seconds of the longest stretch without any change.
         plateaus: how often the lead stays at its extreme value, the largest or the smallest.
         cut: share of the samples in those plateaus.
-        wander: share of the power below 0.5 Hz.
-        hum: share of the power within 1 Hz of 50 or 60 Hz; 0 where the rate is too low to tell.
+        wander: share of the power below 0.5 Hz; 0 where the recording is too short to tell.
+        hum: share of the power within 1 Hz of 50 or 60 Hz; 0 where the rate is too low or the recording too short.
         mismatch: spread of I + III - II beside that of II: 0 by Einthoven's law; None where a lead is missing.
         copies: pairs of leads that hold the very same samples.
     """
@@ -189,6 +189,8 @@ def _spectrum(signal_LT: NDArray[np.float64], fs: float) -> tuple[NDArray[np.flo
     from scipy.signal import welch
 
     samples = signal_LT.shape[1]
+    if samples < 2 * fs / WANDER_HZ:  # too short to tell a slow wave from a beat
+        return np.zeros(len(signal_LT)), np.zeros(len(signal_LT))
     frequency, power = welch(signal_LT, fs, nperseg=min(samples, round(SPECTRUM_SECONDS * fs)), axis=1)
     total = np.maximum(power.sum(axis=1), 1e-30)
     told = [mains for mains in MAINS_HZ if mains + 1 < fs / 2]
