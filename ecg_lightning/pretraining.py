@@ -22,6 +22,7 @@ from ecg_lightning.build import (
     plain,
 )
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
+from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
@@ -117,7 +118,7 @@ def _announce(config: DictConfig, data: UnlabelledData, objective: Objective, ru
     spec = data.spec
     log.info(
         f"{type(objective).__name__} on {data.name}: {windows[0]} windows of {spec.seconds:g} s at {spec.fs:g} Hz, "
-        f"{len(spec.leads)} leads, from {len(data.patients('train'))} patients an epoch; {windows[1]} for validation\n"
+        f"{len(spec.leads)} leads, from {count_people(data.patients('train'))} an epoch; {windows[1]} for validation\n"
         f"{type(objective.encoder).__name__} with {weights:.1f} M weights on {provenance.device()}"
         f"; run directory {run_dir}" + (f"\ncontinuing from {last}" if last else "")
     )

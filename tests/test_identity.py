@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecg_lightning.data.identity import is_known, shared
+from ecg_lightning.data.identity import count_people, is_known, shared
 
 populations = st.sampled_from(["ptbxl", "mitbih", "g12ec"])
 names = st.one_of(
@@ -78,3 +78,9 @@ def test_what_is_shared_is_said_in_words(some: list[str], others: list[str], sai
 )
 def test_nothing_is_shared_between_people_who_can_be_told_apart(some: list[str], others: list[str]) -> None:
     assert not shared(some, others)
+
+
+def test_people_are_counted_as_what_is_known_of_them() -> None:
+    assert count_people(["mitbih/100", "ptbxl/3"]) == "2 patients"
+    assert count_people(["g12ec/cinc:E1"]) == "1 recordings of people unknown"
+    assert count_people(["mitbih/100", "g12ec/cinc:E1"]) == "1 patients and 1 recordings of people unknown"

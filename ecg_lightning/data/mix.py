@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.unlabelled import SHORTEST_EPOCH, Split, UnlabelledData
@@ -105,7 +106,7 @@ class Mix(UnlabelledData):
         train, val = self.unlabelled("train").sizes, self.unlabelled("val").sizes
         told = []
         for member, share, windows, held_out in zip(self.members, self._shares(train), train, val, strict=True):
-            source = f"{windows} windows from {len(member.patients('train'))} patients; {held_out} for validation"
+            source = f"{windows} windows from {count_people(member.patients('train'))}; {held_out} for validation"
             told.append(f"{member.name}, {100 * share:.3g} % of the draws: {source}")
             told += [f"{member.name}, {remark}" for remark in member.remarks()]
         return told
