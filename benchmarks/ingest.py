@@ -33,10 +33,10 @@ def source(scratch: Path) -> Path:
     return scratch / "ptbxl"
 
 
-def replicate(original: Path, copy: Path) -> None:
-    """Write `RECORDS` recordings with their table, each in files of its own."""
+def replicate(original: Path, copy: Path, records: int = RECORDS) -> None:
+    """Write recordings with their table, each in files of its own."""
     table = pd.read_csv(original / "ptbxl_database.csv")
-    table = table.iloc[[i % len(table) for i in range(RECORDS)]].assign(ecg_id=range(1, RECORDS + 1))
+    table = table.iloc[[i % len(table) for i in range(records)]].assign(ecg_id=range(1, records + 1))
     headers = {name: (original / f"{name}.hea").read_text() for name in table.filename_lr.unique()}
     signals = {name: (original / f"{name}.dat").read_bytes() for name in headers}
     names = [f"records100/{number // 1000 * 1000:05d}/{number:05d}_lr" for number in table.ecg_id]
@@ -53,7 +53,8 @@ def replicate(original: Path, copy: Path) -> None:
 def seconds_to_prepare(folder: Path, cache: Path) -> float:
     """From the table to the finished store, as a run does it."""
     from ecg_lightning.data.ptbxl import PTBXL  # Here, since worker processes import this file and need no torch.
-    from ecg_lightning.signal import TWELVE_LEADS, SignalSpec
+    from ecg_lightning.leads import TWELVE_LEADS
+    from ecg_lightning.signal import SignalSpec
 
     data = PTBXL(name="ptbxl", root=folder, spec=SignalSpec(100, TWELVE_LEADS, 1000), cache_dir=cache)
     start = perf_counter()

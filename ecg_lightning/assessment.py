@@ -29,7 +29,7 @@ from ecg_lightning.results import read_result, write_result
 
 log = logging.getLogger(__name__)
 
-NOT_PART_OF_A_RESULT = ("root", "cache_dir", "batch_size", "residency", "on_bad_record", "spec", "seed")
+NOT_PART_OF_A_RESULT = ("root", "tables", "cache_dir", "batch_size", "residency", "on_bad_record", "spec", "seed")
 """Keys of the data's configuration that say where and how fast, not what; the encoder brings its own spec."""
 
 HEADLINE = ("accuracy", "macro_f1", "macro_auroc")
@@ -90,8 +90,8 @@ def without_run_keys(config: DictConfig) -> DictConfig:
 def results_folder(config: DictConfig) -> Path:
     """Where the cells of a checkpoint on a data set lie: beside the checkpoint, or in `results_dir`."""
     where = Path(config.results_dir) if config.results_dir else Path(config.checkpoint).parent / "evaluations"
-    names = (config.data.get(key) for key in ("name", "view", "task", "split"))
-    return where / "-".join(str(name) for name in names if name is not None)
+    names = (config.data.get(key) for key in ("name", "view", "sources", "task", "split"))
+    return where / "-".join(name if isinstance(name, str) else "+".join(name) for name in names if name is not None)
 
 
 def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGDataModule) -> Path:

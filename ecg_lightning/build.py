@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from uuid import uuid4
 
 import torch
@@ -18,10 +18,13 @@ from torch import nn
 
 from ecg_lightning.arguments import check_arguments
 from ecg_lightning.data.budget import LabelBudget
+from ecg_lightning.data.mix import Mix, named
 from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import EvaluationProtocol
+from ecg_lightning.members import member_configs
 from ecg_lightning.objectives.base import Objective, OptimizerFactory
 from ecg_lightning.signal import SignalSpec
 
@@ -33,12 +36,38 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def build_data(config: DictConfig, spec: SignalSpec | None = None) -> ECGDataModule:
-    """The data set, rendered to `spec` or to its own default."""
-    spec = spec or _make("data.spec", config.spec)
+@overload
+def build_data(config: DictConfig, spec: SignalSpec) -> ECGDataModule: ...
+@overload
+def build_data(config: DictConfig, spec: None = None) -> UnlabelledData: ...
+def build_data(config: DictConfig, spec: SignalSpec | None = None) -> UnlabelledData:
+    """The data, rendered to an encoder's spec to evaluate it, or to their own default to pretrain one.
+
+    Raises:
+        UserError: a mix is to be evaluated on, or the configuration does not fit.
+    """
+    if "members" not in config:
+        return _build_data_set(config, spec or _make("data.spec", config.spec))
+    if spec is not None:
+        raise UserError(f"data={config.name} serves pretraining; evaluate on one of its members: {config.members}")
+    return _build_mix(config)
+
+
+def _build_data_set(config: DictConfig, spec: SignalSpec) -> ECGDataModule:
     rest = OmegaConf.create({key: value for key, value in plain(config).items() if key != "spec"})
     module: ECGDataModule = _make("data", rest, spec=spec)
     return module
+
+
+def _build_mix(config: DictConfig) -> Mix:
+    spec, members = _make("data.spec", config.spec), []
+    for name, member in member_configs(plain(config)).items():
+        with named(name):
+            members.append(_build_data_set(member, spec))
+    of_members = ("spec", "members", "options", "cache_dir", "on_bad_record")
+    rest = OmegaConf.create({key: value for key, value in plain(config).items() if key not in of_members})
+    mix: Mix = _make("data", rest, spec=spec, members=members)
+    return mix
 
 
 def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:

@@ -22,7 +22,8 @@ from ecg_lightning.build import (
     plain,
 )
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
-from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.identity import count_people
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import Objective
@@ -111,25 +112,24 @@ def _differences(before: Any, now: Any, key: str = "") -> set[str]:
     return set() if before == now else {key}
 
 
-def _announce(config: DictConfig, data: ECGDataModule, objective: Objective, run_dir: Path, last: Path | None) -> None:
+def _announce(config: DictConfig, data: UnlabelledData, objective: Objective, run_dir: Path, last: Path | None) -> None:
     windows = [len(loader.dataset) for loader in (data.train_dataloader(), data.val_dataloader())]  # type: ignore[arg-type]
     weights = sum(parameter.numel() for parameter in objective.encoder.parameters()) / 1e6
     spec = data.spec
     log.info(
         f"{type(objective).__name__} on {data.name}: {windows[0]} windows of {spec.seconds:g} s at {spec.fs:g} Hz, "
-        f"{len(spec.leads)} leads, from {len(data.patients('train'))} patients an epoch; {windows[1]} for validation\n"
+        f"{len(spec.leads)} leads, from {count_people(data.patients('train'))} an epoch; {windows[1]} for validation\n"
         f"{type(objective.encoder).__name__} with {weights:.1f} M weights on {provenance.device()}"
         f"; run directory {run_dir}" + (f"\ncontinuing from {last}" if last else "")
     )
-    if data.store.substituted:
-        stand_ins = ", ".join(f"{pair} ({count})" for pair, count in data.store.substituted.items())
-        log.info(f"leads that stand in for missing ones (recordings): {stand_ins}")
+    for remark in data.remarks():
+        log.info(remark)
 
 
 def _export(
     run_config: dict[str, Any],
     run_dir: Path,
-    data: ECGDataModule,
+    data: UnlabelledData,
     objective: Objective,
     best: Checkpoint,
 ) -> Path:

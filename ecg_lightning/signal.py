@@ -141,7 +141,7 @@ def bandpass(signal_LT: NDArray[np.floating], fs: float, band: tuple[float, floa
     filtered: NDArray[np.floating] = sosfiltfilt(
         sections, level, padtype="even", padlen=min(settled, level.shape[1] - 1)
     )
-    return filtered.astype(signal_LT.dtype, copy=False)
+    return np.ascontiguousarray(filtered, signal_LT.dtype)  # scipy's runs backwards in memory, which torch refuses
 
 
 def window_offsets(length: int, samples: int, fit: Fit) -> NDArray[np.int64]:

@@ -23,9 +23,10 @@ from ecg_lightning.build import (
     build_optimizer,
     build_protocol,
 )
-from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
+from ecg_lightning.precheck import check_prediction
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts"},
@@ -35,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "metrics_log"},
+    {"callbacks", "metrics_log", "members"},
     {"build"},
     {"precheck"},
     {"pretraining", "assessment", "prediction"},
@@ -45,6 +46,8 @@ FLOORS: tuple[set[str], ...] = (
 
 PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
+COMMANDS = {PACKAGE / "data" / "doctor.py"}
+"""Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 
 
@@ -59,7 +62,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return "cli" if path in COMMANDS else path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=str)
@@ -68,6 +71,11 @@ def test_a_file_imports_only_from_floors_below_its_own(path: Path) -> None:
     assert part in HEIGHT, f"give {part} a floor"
     inside = {name.split(".")[1] for name in imports(path) if name.startswith("ecg_lightning.")}
     assert not {other for other in inside - {part} if HEIGHT[other] >= HEIGHT[part]}
+
+
+def test_nothing_imports_a_command() -> None:
+    commands = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in COMMANDS]
+    assert not [(path, name) for path in FILES for name in imports(path) if name.startswith(tuple(commands))]
 
 
 def test_only_build_instantiates() -> None:
@@ -123,8 +131,12 @@ def test_every_other_choice_of_a_training_composes(group: str, name: str) -> Non
 @case("protocol", "budget", "data")
 def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> None:
     config = composed("evaluate", f"{group}='{name}'")
-    assert callable(build_protocol(config.protocol.method).predict) and build_budget(config.budget).name
-    assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
+    assert build_budget(config.budget).name
+    if config.protocol.name == "predict":
+        check_prediction(composed("evaluate", f"{group}='{name}'", "checkpoint=encoder.pt"))
+    else:
+        assert callable(build_protocol(config.protocol.method).predict)
+        assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
     assert group != "protocol" or config.protocol.name == name
 
 
@@ -173,7 +185,7 @@ def targets(content: Any) -> Iterator[str]:
     [
         ("encoders", "encoder", lambda kind: issubclass(kind, Encoder)),
         ("objectives", "objective", lambda kind: issubclass(kind, Objective)),
-        ("data", "data", lambda kind: issubclass(kind, ECGDataModule)),
+        ("data", "data", lambda kind: issubclass(kind, UnlabelledData)),
         ("evaluation", "protocol", is_protocol),
     ],
 )

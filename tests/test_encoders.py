@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ecg_lightning.build import build_encoder
-from ecg_lightning.encoders.base import Encoder, PatchEncoder
+from ecg_lightning.encoders.base import Encoder, PatchEncoder, token_validity
 from ecg_lightning.encoders.transformer import Block, sincos_positions
 from ecg_lightning.encoders.vit import ViT, patchify, unpatchify
 from ecg_lightning.errors import UserError
@@ -89,6 +89,80 @@ def test_a_patch_encoder_lets_tokens_be_dropped_in_between(encoder: Encoder) -> 
     order = torch.randperm(tokens.shape[1])
     torch.testing.assert_close(encoder.encode(tokens[:, order]), encoder.encode(tokens)[:, order], rtol=1e-4, atol=1e-4)
     assert encoder.encode(tokens[:, :3]).shape == (2, 3, encoder.dim)
+
+
+# --- padding ----------------------------------------------------------------------------------------------------
+
+
+LIGHT = [name for name in ENCODERS if not name.endswith(("_small", "_base"))]
+"""One size of each is enough here."""
+
+
+@pytest.fixture(scope="module", params=LIGHT)
+def light(request: pytest.FixtureRequest) -> Encoder:
+    torch.manual_seed(0)
+    return build_encoder(config(request.param), spec_of(2, 200)).eval()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_token_is_valid_where_its_share_holds_a_sample_of_the_recording(data: st.DataObject) -> None:
+    T = data.draw(st.integers(1, 60))
+    N = data.draw(st.integers(1, T))
+    begin = data.draw(st.integers(0, T - 1))
+    end = data.draw(st.integers(begin + 1, T))
+    valid = torch.zeros(2, T, dtype=torch.bool)
+    valid[0, begin:end], valid[1, :] = True, True
+    naive = [any(begin <= t < end and t * N < (n + 1) * T and (t + 1) * N > n * T for t in range(T)) for n in range(N)]
+    found = token_validity(valid, N)
+    assert found is not None and found.tolist() == [naive, [True] * N]
+    assert token_validity(None, N) is None
+
+
+@torch.no_grad()
+def test_where_all_samples_are_valid_the_mask_changes_nothing(light: Encoder) -> None:
+    x, valid = torch.randn(3, 2, 200), torch.ones(3, 200, dtype=torch.bool)
+    torch.testing.assert_close(light.tokens(x, valid), light.tokens(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(light(x, valid), light(x), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("samples", [1, 87, 100])
+def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_it(light: Encoder, samples: int) -> None:
+    if not isinstance(light, PatchEncoder):
+        return  # where tokens overlap, zeros beyond the end are the encoder's own affair
+    held = -(-samples // light.patch)
+    x = torch.randn(2, 2, samples)
+    alone = torch.zeros(2, 2, held * light.patch)
+    alone[..., :samples] = x
+    truth, pooled = light.tokens(alone), light(alone)
+    for T in (200, 200 + 6 * light.patch):
+        for beyond in (0.0, 100.0):
+            padded = torch.full((2, 2, T), beyond)
+            padded[..., : held * light.patch] = alone
+            valid = (torch.arange(T) < samples).expand(2, T)
+            torch.testing.assert_close(light.tokens(padded, valid)[:, :held], truth, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(light(padded, valid), pooled, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_padding_on_both_sides_and_of_different_lengths_is_seen_by_no_valid_token(light: Encoder) -> None:
+    if not isinstance(light, PatchEncoder):
+        return
+    N = 200 // light.patch
+    valid_BN = torch.ones(3, N, dtype=torch.bool)
+    valid_BN[0, :2], valid_BN[1, N // 2 :], valid_BN[2, [0, -1]] = False, False, False
+    valid = valid_BN.repeat_interleave(light.patch, dim=1)
+    x = torch.randn(3, 2, 200) * valid[:, None]
+    noisy = torch.where(valid[:, None], x, 50 * torch.randn(3, 2, 200))
+    tokens = light.tokens(x, valid)
+    torch.testing.assert_close(light.tokens(noisy, valid)[valid_BN], tokens[valid_BN], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(light(noisy, valid), light(x, valid), rtol=1e-4, atol=1e-4)
+    embedded = light.embed(x)
+    for b in range(3):
+        alone = light.encode(embedded[b : b + 1, valid_BN[b]])[0]
+        torch.testing.assert_close(tokens[b, valid_BN[b]], alone, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(light(x, valid)[b], light.pool(alone[None])[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

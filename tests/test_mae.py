@@ -36,9 +36,9 @@ def mae(spec: SignalSpec = SPEC, dim: int = 16, **changed: Any) -> MAE:
     return MAE(ViT(spec, dim, depth=1, heads=2, patch_seconds=0.2), optimizer=adamw, **arguments)
 
 
-def loss(model: MAE, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
+def loss(model: MAE, x: Tensor, seed: int = 0, valid: Tensor | None = None) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return model.loss(Batch(x, torch.arange(len(x))))
+    return model.loss(Batch(x, torch.arange(len(x)), valid=valid))
 
 
 @settings(deadline=None, max_examples=60)
@@ -52,6 +52,29 @@ def test_mask_hides_the_noisiest_tokens_and_divides_them_exactly(B: int, N: int,
         loudest = set(np.argsort(noise[b])[N - hidden :].tolist())
         assert set(masked[b].nonzero().flatten().tolist()) == loudest
         assert visible[b].tolist() == sorted(set(range(N)) - loudest)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 5), st.integers(2, 40), st.integers(1, 99), st.integers(0, 999), st.floats(0, 1))
+def test_a_mask_of_padded_windows_is_that_of_each_windows_valid_tokens_alone(
+    B: int, N: int, percent: int, seed: int, share: float
+) -> None:
+    generator, ratio = np.random.default_rng(seed), percent / 100
+    noise = generator.random((B, N)).astype(np.float32)
+    valid = generator.random((B, N)) < share
+    valid[np.arange(B), generator.integers(0, N, B)] = True
+    visible, shown, masked = random_mask(torch.from_numpy(noise), ratio, torch.from_numpy(valid))
+    assert shown is not None
+    for b in range(B):
+        inside = np.flatnonzero(valid[b])
+        seen = visible[b, shown[b]].tolist()
+        assert sorted(visible[b].tolist()) == sorted(set(visible[b].tolist())), "no token is encoded twice"
+        if len(inside) == 1:
+            assert seen == inside.tolist() and not masked[b].any()
+            continue
+        alone = random_mask(torch.from_numpy(noise[b : b + 1, inside]), ratio)
+        assert sorted(seen) == inside[alone.visible[0].numpy()].tolist()
+        assert masked[b].nonzero().flatten().tolist() == inside[alone.masked[0].numpy()].tolist()
 
 
 @settings(deadline=None, max_examples=30)
@@ -131,6 +154,92 @@ def test_decoder_gets_every_token_in_its_place() -> None:
         patches = model.predict(model.decoder((torch.stack(line) + places)[None]))[0]
         expected = torch.cat([patch.view(2, 20) for patch in patches], dim=1)
         torch.testing.assert_close(result.guess[b], expected, rtol=1e-4, atol=1e-5)
+
+
+# --- padding ----------------------------------------------------------------------------------------------------
+
+PADDED = [(0, 200), (0, 60), (57, 133), (20, 40), (95, 105), (3, 9), (199, 200)]
+"""Where the recording lies in each window: whole, at the beginning, in the middle, in one or two of ten patches."""
+
+
+def padded(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Windows of 200 samples, 0 outside the recording, and where they are inside."""
+    t = torch.arange(200)
+    valid = torch.stack([(t >= begin) & (t < end) for begin, end in PADDED])
+    x = torch.randn(len(PADDED), 2, 200, generator=torch.Generator().manual_seed(seed))
+    return x * valid[:, None], valid
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("ratio", [0.3, 0.75])
+def test_the_loss_is_that_of_a_loop_over_windows_without_their_padding(normalise: bool, ratio: float) -> None:
+    model, (x, valid) = mae(normalise_targets=normalise, mask_ratio=ratio), padded()
+    found = loss(model, x, seed=3, valid=valid)
+    torch.manual_seed(3)
+    noise = torch.rand(len(x), 10)
+    encoder = model.encoder
+    assert isinstance(encoder, ViT)
+    wave = [[n / 10_000 ** (2 * i / 16) for i in range(8)] for n in range(10)]
+    places = torch.cat([torch.tensor(wave).sin(), torch.tensor(wave).cos()], dim=1)
+    errors, spreads = [], []
+    for b, (begin, end) in enumerate(PADDED):
+        there = [n for n in range(10) if 20 * n < end and 20 * (n + 1) > begin]
+        keep = max(1, min(round(len(there) * (1 - ratio)), len(there) - 1))
+        seen = sorted(sorted(there, key=lambda n, b=b: noise[b, n].item())[:keep])
+        encoded = model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
+        line = [(encoded[seen.index(n)] if n in seen else model.mask_token) + places[n] for n in there]
+        patches = model.predict(model.decoder(torch.stack(line)[None]))[0]
+        for n, guess in zip(there, patches, strict=True):
+            if n in seen or 20 * n < begin or 20 * (n + 1) > end:  # a patch half outside is no fair target
+                continue
+            target = x[b, :, 20 * n : 20 * (n + 1)].flatten()
+            if normalise:
+                target = (target - target.mean()) / (target.var(unbiased=False) + 1e-6).sqrt()
+            errors.append((guess - target).square().mean().item())
+            spreads.append(target.var(unbiased=False).item())
+    assert len(errors) >= 4
+    assert found["loss"].item() == pytest.approx(np.mean(errors), rel=1e-4)
+    assert found["relative_error"].item() == pytest.approx(np.mean(errors) / np.mean(spreads), rel=1e-4)
+
+
+def test_what_stands_in_the_padding_is_neither_seen_nor_scored() -> None:
+    model, (x, valid) = mae(normalise_targets=False), padded()
+    beyond = valid.view(-1, 10, 20).any(dim=2).repeat_interleave(20, dim=1)  # of patches the recording does not reach
+    noisy = torch.where(beyond[:, None], x, 30 * torch.randn_like(x))
+    assert (noisy != x).any()
+    for seed in range(5):
+        torch.testing.assert_close(loss(model, noisy, seed, valid), loss(model, x, seed, valid))
+
+
+def test_a_mask_that_is_true_everywhere_changes_nothing() -> None:
+    x = torch.randn(4, 2, 200)
+    for ratio in (0.1, 0.45, 0.55, 0.75, 0.85):  # of ten patches: shares that fall on a half
+        model = mae(mask_ratio=ratio)
+        for seed in range(3):
+            whole = loss(model, x, seed, torch.ones(4, 200, dtype=torch.bool))
+            torch.testing.assert_close(whole, loss(model, x, seed), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("only", [[5], [6], [3], [4], [0, 5], list(range(len(PADDED)))])
+def test_gradients_are_finite_however_little_of_a_window_is_there(only: list[int]) -> None:
+    model, (x, valid) = mae(), padded()
+    loss(model, x[only], 0, valid[only])["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_windows_in_which_nothing_can_be_scored_are_no_success() -> None:
+    model, (x, valid) = mae(), padded()
+    nothing = loss(model, x[[5, 6]], 0, valid[[5, 6]])
+    assert nothing["loss"].item() == 0 and nothing["relative_error"].item() == 1
+
+
+def test_a_padded_reconstruction_hides_nothing_outside_the_recording() -> None:
+    model, (x, valid) = mae(), padded()
+    result = model.reconstruct(x, valid)
+    reached = valid.view(-1, 10, 20).any(dim=2).repeat_interleave(20, dim=1)
+    assert result.guess.isfinite().all() and not (result.masked & ~reached).any()
 
 
 def test_reconstruction_keeps_the_window_and_says_which_samples_were_hidden() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.evaluation.readout import BEAT_PARTS, coverage, read_out, split_span, width
 from ecg_lightning.signal import SignalSpec
 
@@ -86,6 +90,86 @@ def test_a_window_of_a_single_token_still_has_a_finite_gradient():
     x_BLT = torch.randn(2, 2, 60, requires_grad=True)
     read_out(Means(tokens=1, samples=60), windows(x_BLT)).sum().backward()
     assert x_BLT.grad.isfinite().all()
+
+
+# --- padding
+
+
+def naive_features(x_LT: Tensor, span: Tensor | None, valid: Tensor, N: int) -> list[float]:
+    """Of `Means`, with the tokens that lie outside the recording really taken away."""
+    size = x_LT.shape[1] // N
+    there = [n for n in range(N) if valid[n * size : (n + 1) * size].any()]
+    tokens = np.array([x_LT[:, n * size : (n + 1) * size].numpy().mean(axis=1) for n in there])
+    window = tokens.mean(axis=0)
+    if span is None:
+        return np.concatenate([window, tokens.std(axis=0), tokens.max(axis=0), tokens.min(axis=0)]).tolist()
+    begin, end = span.tolist()
+    edges = np.linspace(begin, end, BEAT_PARTS + 1)
+    parts = []
+    for low, high in itertools.pairwise(edges):
+        weight = np.array([max(0.0, min(high, (n + 1) * size) - max(low, n * size)) for n in there])
+        parts.append(weight @ tokens / weight.sum() if weight.sum() > 1e-9 else np.zeros(2))
+    return np.concatenate([*parts, window]).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_what_lies_outside_the_recording_is_left_out_of_all_features(data):
+    N = data.draw(st.integers(2, 12))
+    T = 5 * N
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    x_BLT, valid = torch.randn(3, 2, T, generator=generator), torch.zeros(3, T, dtype=torch.bool)
+    for b in range(3):
+        begin = data.draw(st.integers(0, T - 1))
+        valid[b, begin : data.draw(st.integers(begin + 1, T))] = True
+    spans = [sorted(data.draw(st.lists(st.integers(0, T), min_size=2, max_size=2, unique=True))) for _ in range(3)]
+    for span in (None, torch.tensor(spans)):
+        features = read_out(Means(N, T), windows(x_BLT, span, valid))
+        for b in range(3):
+            expected = naive_features(x_BLT[b], None if span is None else span[b], valid[b], N)
+            assert features[b].tolist() == pytest.approx(expected, abs=2e-3), (b, span)
+
+
+@pytest.mark.parametrize("beats", [False, True])
+def test_a_mask_that_is_true_everywhere_changes_nothing(beats):
+    encoder, x_BLT = Means(tokens=12, samples=60), torch.randn(3, 2, 60)
+    span = torch.tensor([[3, 25]] * 3) if beats else None
+    masked = read_out(encoder, windows(x_BLT, span, torch.ones(3, 60, dtype=torch.bool)))
+    torch.testing.assert_close(masked, read_out(encoder, windows(x_BLT, span)))
+
+
+@pytest.mark.parametrize("beats", [False, True])
+@pytest.mark.parametrize("samples", [1, 20, 55, 93])
+@torch.no_grad()
+def test_a_beat_reads_the_same_however_long_the_window_that_it_is_padded_to(beats, samples):
+    torch.manual_seed(0)
+    encoder = ViT(SignalSpec(100, ("II", "V1"), 100), 16, depth=2, heads=2, patch_seconds=0.1).eval()
+    beat = torch.randn(2, 2, samples)
+    span = torch.tensor([[0, samples]] * 2) if beats else None
+    found = []
+    for T in (100, 140, 300):
+        for beyond in (0.0, 9.0):
+            x = torch.full((2, 2, T), beyond)
+            x[..., :samples] = beat
+            whole = -(-samples // 10) * 10
+            x[..., samples:whole] = 0  # the end of the last patch that the beat reaches
+            found.append(read_out(encoder, windows(x, span, (torch.arange(T) < samples).expand(2, T))))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("beats", [False, True])
+def test_gradients_of_windows_with_one_or_two_valid_tokens_are_finite(beats):
+    torch.manual_seed(0)
+    encoder = ViT(SignalSpec(100, ("II", "V1"), 100), 16, depth=2, heads=2, patch_seconds=0.1)
+    valid = torch.zeros(3, 100, dtype=torch.bool)
+    valid[0, :4], valid[1, 30:50], valid[2, 99] = True, True, True
+    x = (torch.randn(3, 2, 100) * valid[:, None]).requires_grad_()
+    span = torch.tensor([[0, 40], [20, 60], [0, 100]]) if beats else None
+    features = read_out(encoder, windows(x, span, valid))
+    features.square().sum().backward()
+    assert features.isfinite().all() and x.grad.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])

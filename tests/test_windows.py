@@ -1,15 +1,21 @@
-"""Windows against plain slicing, and the order in which they are drawn."""
+"""Windows against plain slicing and against signals rendered by hand, and the order in which they are drawn."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecg_lightning.data.mitbih import MITBIH
+from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.ptbxl import PTBXL
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.windows import (
     Batches,
@@ -20,7 +26,8 @@ from ecg_lightning.data.windows import (
     Windows,
     to_signal,
 )
-from ecg_lightning.signal import SignalSpec
+from ecg_lightning.errors import UserError
+from ecg_lightning.signal import SignalSpec, render, standardise, window_offsets
 
 some = settings(max_examples=50, deadline=None)
 lengths = st.lists(st.integers(1, 70), min_size=1, max_size=5)
@@ -76,6 +83,15 @@ def test_a_batch_becomes_standardised_millivolts_with_its_labels() -> None:
     assert (batch.which.tolist(), batch.y.tolist(), batch.span.tolist()) == ([2, 0], [[1, 0], [0, 1]], [[1, 9], [0, 5]])
 
 
+@pytest.mark.parametrize("offset", [-12, 30, 500])
+def test_a_label_outside_its_recording_is_refused_by_the_recordings_name(offset: int) -> None:
+    store = store_of([50, 30])
+    for inside in (-11, 29):
+        LabelledWindows(Windows(store, np.array([0, 1]), np.array([0, inside]), 12), None, None)
+    with pytest.raises(UserError, match=r"recording r1: a label lies outside its 30 samples"):
+        LabelledWindows(Windows(store, np.array([0, 1]), np.array([0, offset]), 12), None, None)
+
+
 def test_a_moved_batch_is_the_same_batch() -> None:
     dataset = LabelledWindows(Windows(store_of([30]), np.zeros(2, int), np.array([0, 25]), 12), None, None)
     raw = dataset[Draw(np.arange(2), np.zeros(2))]
@@ -83,6 +99,79 @@ def test_a_moved_batch_is_the_same_batch() -> None:
     assert isinstance(moved, RawBatch) and moved.y is None and moved.span is None
     assert {part.device.type for part in moved if part is not None} == {"meta"}
     assert moved.valid is not None
+
+
+@some
+@given(lengths=lengths, scale=st.sampled_from([1000.0, 30000.0, 200.0]), shift=st.integers(-9, 0))
+def test_a_stores_own_scale_turns_steps_into_units(lengths: list[int], scale: float, shift: int) -> None:
+    """Recordings without a physical unit have another number of steps in one unit."""
+    store = replace(store_of(lengths), scale=scale)
+    windows = Windows(store, np.arange(len(store)), np.full(len(store), shift), 12)
+    batch = to_signal(
+        LabelledWindows(windows, None, None)[Draw(np.arange(len(store)), np.zeros(len(store)))],
+        SignalSpec(100, ("II", "V1"), 12, standardise="none"),
+    )
+    steps, _, _ = windows.gather(np.arange(len(store)))
+    np.testing.assert_allclose(batch.x.numpy(), steps.numpy().transpose(0, 2, 1) / scale, rtol=1e-6)
+
+
+# --- one way to the encoder: training, evaluation and by hand ---------------------------------------------------
+
+
+LONG = SignalSpec(120, ("II", "III", "V1", "V6"), 300, missing="derive", band=(0.5, 40.0), standardise="zscore")
+BEAT = SignalSpec(100, ("V1", "II", "V5"), 250, missing="replicate", standardise="scale")
+
+
+@pytest.fixture(scope="module", params=["records", "beats"])
+def data(request: pytest.FixtureRequest, synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    cache = tmp_path_factory.mktemp("cache")
+    if request.param == "beats":
+        return MITBIH(name="beats", root=synthetic_root / "mitdb", spec=BEAT, cache_dir=cache, batch_size=16)
+    return PTBXL(name="records", root=synthetic_root / "ptbxl", spec=LONG, cache_dir=cache, batch_size=16,
+                 long_records="windows")  # fmt: skip
+
+
+def by_hand(data: ECGDataModule, row: int) -> torch.Tensor:
+    """A recording as wfdb reads it, rendered: (L, T) mV."""
+    files = {file.record_id: file for file in data.records()}
+    record = wfdb.rdrecord(str(files[data.store.record_id[row]].paths()[0].with_suffix("")))
+    return torch.from_numpy(render(record.p_signal.T, record.sig_name, record.fs, data.spec)).float()
+
+
+def window_by_hand(signal: torch.Tensor, offset: int, spec: SignalSpec) -> torch.Tensor:
+    """(L, T) as the encoder wants it: cut, standardised over what is there, 0 elsewhere."""
+    inside = torch.arange(max(offset, 0), min(offset + spec.samples, signal.shape[1]))
+    window = torch.zeros(len(signal), spec.samples)
+    window[:, inside - offset] = standardise(signal[None, :, inside], spec.standardise)[0]
+    return window
+
+
+def test_a_labelled_window_is_the_recording_rendered_cut_and_standardised_by_hand(data: ECGDataModule) -> None:
+    examples = data.labelled
+    chosen = np.unique(np.r_[np.arange(0, len(examples.row), 7), 0, len(examples.row) - 1])  # at the ends too
+    dataset = data.windows(examples)
+    for which in chosen:
+        batch = to_signal(dataset[Draw(np.array([which]), np.zeros(1))], data.spec)
+        signal, offset = by_hand(data, examples.row[which]), int(examples.offset[which])
+        if data.name == "records":
+            assert offset in window_offsets(signal.shape[1], data.spec.samples, "windows")
+        expected = window_by_hand(signal, offset, data.spec)
+        # Half a microvolt of rounding, in units of 0.2 mV or of a lead's own spread.
+        torch.testing.assert_close(batch.x[0], expected, rtol=0, atol=0.02)
+        assert (batch.x[0] - expected).abs().mean() < 0.005
+
+
+def test_windows_of_pretraining_are_cut_from_the_same_rendering(data: ECGDataModule) -> None:
+    loader = data.train_dataloader()
+    raw = next(iter(loader))
+    batch = data.on_after_batch_transfer(raw, 0)
+    dataset = loader.dataset
+    assert isinstance(dataset, UnlabelledWindows) and len(batch.x) == 16
+    for x, which in zip(batch.x, batch.which.tolist(), strict=True):
+        signal = by_hand(data, dataset.row[which])
+        candidates = standardise(signal.unfold(1, data.spec.samples, 1).transpose(0, 1), data.spec.standardise)
+        nearest = (candidates - x).abs().amax(dim=(1, 2)).min()
+        assert nearest < 0.02
 
 
 # --- crops of pretraining ---------------------------------------------------------------------------------------

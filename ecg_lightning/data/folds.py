@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
@@ -27,9 +28,10 @@ def split_by_fold(folds: Sequence[str]) -> list[int]:
     """
     if set(folds) <= set(SPLITS):
         return [("train", "val", "test").index(fold) for fold in folds]
-    for fold in folds:
-        if not (fold.isascii() and fold.isdigit() and len(fold) < 5):
-            raise ValueError(f"{fold!r} is not one of {', '.join(SPLITS)}, nor are all of them small numbers")
+    odd = [fold for fold in folds if not (fold.isascii() and fold.isdigit() and len(fold) < 5)]
+    if odd:
+        worst = next((fold for fold in odd if fold not in SPLITS), odd[0])
+        raise ValueError(f"{worst!r} is not one of {', '.join(SPLITS)}, nor are all of them small numbers")
     numbers = sorted({int(fold) for fold in folds})
     if len(numbers) < len(SPLITS):
         raise ValueError(
@@ -52,8 +54,8 @@ def split_by_patient(patients: Sequence[str]) -> Mapping[str, int]:
     place = {name: int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48 for name in patients}
     split = {name: sum(at >= border for border in BORDERS) for name, at in place.items()}
     for number, middle in enumerate(MIDDLES):
-        members = list(split.values())
-        spare = [name for name, now in split.items() if members.count(now) > 1]
-        if number not in members and spare:
+        members = Counter(split.values())
+        if number not in members and len(split) >= len(SPLITS):
+            spare = [name for name, now in split.items() if members[now] > 1]
             split[min(spare, key=lambda name: abs(place[name] - middle))] = number
     return split

@@ -39,6 +39,20 @@ def is_known(patient: str) -> bool:
     return not _naming(patient)[1]
 
 
+def count_people(patients: Iterable[str]) -> str:
+    """How many patients, or recordings of nobody known, in words.
+
+    Args:
+        patients: names, each once.
+    """
+    names = list(patients)
+    known = sum(map(is_known, names))
+    told = [f"{known} patients"] if known or not names else []
+    if known < len(names):
+        told.append(f"{len(names) - known} recordings of people unknown")
+    return " and ".join(told)
+
+
 def shared(some: Iterable[str], others: Iterable[str]) -> Shared:
     """Compare whose recordings two groups are.
 

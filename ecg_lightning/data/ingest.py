@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from multiprocessing import current_process, get_context, parent_process
@@ -168,7 +169,8 @@ def _place(files: Sequence[RecordFile], spec: SignalSpec, on_bad: OnBadRecord) -
     position = 0
     for file in files:
         try:
-            length = rendered_length(file.layout(), spec)
+            # Of a copy: what thousands of files remember of their headers takes much memory.
+            length = rendered_length(copy(file).layout(), spec)
             if length < 1:
                 raise BadRecord(f"{file.paths()[0]}: too short to be brought to {spec.fs:g} Hz; its rate may be wrong")
         except BadRecord as error:
@@ -297,7 +299,7 @@ def _to_microvolts(record: Record, item: Placed, spec: SignalSpec) -> NDArray[np
     """
     named = str(item.file.paths()[0])
     held = Layout(record.fs, record.leads, record.signal.shape[1])
-    if not held.samples or rendered_length(held, spec) != item.length:
+    if rendered_length(held, spec) != item.length:
         raise BadRecord(f"{named}: holds {held.samples} samples at {held.fs:g} Hz, its header says otherwise; "
                         "fetch the recording again")  # fmt: skip
     try:

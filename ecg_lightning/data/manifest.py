@@ -131,8 +131,8 @@ def _refuse_twice(path: Path, entries: list[Entry]) -> None:
         for column, value in (("record", entry.record), ("path", str(entry.path.resolve()))):
             first = lines.setdefault((column, value), entry.line)
             if first != entry.line:
-                both = f"lines {first} and {entry.line} have the same {column}, that of {entry.record}"
-                raise UserError(f"{path}: {both}; keep one, or give each its own")
+                raise UserError(f"{path}: lines {first} and {entry.line} have the same {column} ({entry.record}); "
+                                "keep one, or give each its own")  # fmt: skip
 
 
 def _walk(root: Path, apart_from: Path) -> Iterator[Path]:

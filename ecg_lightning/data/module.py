@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -19,20 +18,15 @@ from torch.utils.data import DataLoader
 from ecg_lightning.data.ingest import OnBadRecord, prepare
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.data.store import Store, digest_numbers
-from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows, to_signal
+from ecg_lightning.data.unlabelled import SHORTEST_EPOCH, SPLITS, Split, UnlabelledData
+from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows
 from ecg_lightning.errors import UserError
-from ecg_lightning.signal import SignalSpec
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SplitKind = Literal["inter-patient", "intra-patient", "unknown"]
 """Whether a patient may be on both sides of a split; `unknown` where the source does not say who was recorded."""
 
 Aggregate = Literal["mean", "max"]
 """How the predictions for the windows of one recording become its own."""
-
-SHORTEST_EPOCH = 100
-"""Batches: a small data set is gone through several times an epoch, so that validations are worth their time."""
 
 LEFT_OUT = -1
 """Split number of a recording or example that belongs to none of `SPLITS`."""
@@ -72,21 +66,17 @@ class Examples:
         return Examples(**kept)
 
 
-class ECGDataModule(LightningDataModule):
+class ECGDataModule(UnlabelledData):
     """Base of all data sets.
 
     A data set's author writes `records`, `classes`, `split_of_records` and `examples`. Pretraining sees windows of
     the training recordings without their labels; evaluation sees the labelled examples. It augments nothing.
 
     Args:
-        name: as results call it.
         root: folder of the data set.
-        spec: the signal to render to: an encoder's own, or the data set's default when an encoder is born.
         cache_dir: folder of the stores.
-        batch_size: windows a batch.
-        seed: of the order in which windows are drawn.
         on_bad_record: `raise` or `skip`, see `ingest.prepare`.
-        residency: `auto` keeps the whole store on the GPU where it fits into half of the free memory; `cpu` never.
+        base: see `UnlabelledData`.
     """
 
     classes: tuple[str, ...]
@@ -96,28 +86,12 @@ class ECGDataModule(LightningDataModule):
     """How to come by the data, for the message when they are missing."""
 
     def __init__(
-        self,
-        name: str,
-        root: str | Path,
-        spec: SignalSpec,
-        cache_dir: str | Path = "cache",
-        batch_size: int = 64,
-        seed: int = 0,
-        on_bad_record: OnBadRecord = "raise",
-        residency: Literal["auto", "cpu"] = "auto",
+        self, root: str | Path, cache_dir: str | Path = "cache", on_bad_record: OnBadRecord = "raise", **base: Any
     ) -> None:
-        super().__init__()
-        for key, value, allowed in (("on_bad_record", on_bad_record, ("raise", "skip")),
-                                    ("residency", residency, ("auto", "cpu"))):  # fmt: skip
-            if value not in allowed:
-                raise UserError(f"data.{key}={value!r} is not one of {', '.join(allowed)}")
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size} must be at least 1")
-        if seed < 0:
-            raise UserError(f"data.seed={seed} must be a whole number, 0 or more")
-        self.name: str = name
-        self.root, self.spec, self.cache_dir = Path(root), spec, Path(cache_dir)
-        self.batch_size, self.seed, self.on_bad_record, self.residency = batch_size, seed, on_bad_record, residency
+        super().__init__(**base)
+        if on_bad_record not in get_args(OnBadRecord):
+            raise UserError(f"data.on_bad_record={on_bad_record!r} is not one of {', '.join(get_args(OnBadRecord))}")
+        self.root, self.cache_dir, self.on_bad_record = Path(root), Path(cache_dir), on_bad_record
         self._resident: Tensor | None = None
 
     @abstractmethod
@@ -142,18 +116,23 @@ class ECGDataModule(LightningDataModule):
         """The prepared recordings, built at first use."""
         return prepare(self.name, self.records(), self.spec, self.cache_dir, self.on_bad_record)
 
+    @property
+    def stores(self) -> Sequence[Store]:
+        """See `UnlabelledData`."""
+        return [self.store]
+
     @cached_property
     def labelled(self) -> Examples:
         """All labelled examples."""
         return self.examples(self.store)
 
     def patients(self, split: Split) -> NDArray[np.str_]:
-        """Sorted names of the patients whose recordings belong to a split."""
+        """See `UnlabelledData`."""
         rows = self._rows(split)
         return np.unique(self.store.patient[rows])
 
     def seen(self) -> dict[str, Any]:
-        """What pretraining sees, for `encoder.pt`: evaluation tells from it whether its own test split is unseen."""
+        """See `UnlabelledData`."""
         rows = self._rows("train")
         return {
             "name": self.name,
@@ -165,6 +144,11 @@ class ECGDataModule(LightningDataModule):
             "substituted_leads": dict(self.store.substituted),
         }
 
+    def remarks(self) -> list[str]:
+        """See `UnlabelledData`; which leads are not what they are called."""
+        stand_ins = ", ".join(f"{pair} ({count})" for pair, count in self.store.substituted.items())
+        return [f"leads that stand in for missing ones (recordings): {stand_ins}"] if stand_ins else []
+
     @property
     def example_samples(self) -> int:
         """Length of a labelled example's window; the spec's unless the data set says otherwise."""
@@ -175,43 +159,29 @@ class ECGDataModule(LightningDataModule):
         where = Windows(self.store, examples.row, examples.offset, self.example_samples)
         return LabelledWindows(where, examples.y, examples.span)
 
-    def prepare_data(self) -> None:
-        """Build the store; on one process a node."""
-        _ = self.store
-
-    def setup(self, stage: str | None = None) -> None:
-        """Place the signals where the batches are made."""
-        del stage
-        trainer = self.trainer
-        device = trainer.strategy.root_device if trainer is not None else torch.device("cpu")
-        if self.residency == "auto" and device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if self.store.signals.nbytes < free / 2:
-                self._resident = torch.from_numpy(self.store.signals).to(device)
+    def place(self, device: torch.device) -> None:
+        """See `UnlabelledData`."""
+        self._resident = torch.from_numpy(self.store.signals).to(device)
 
     def train_dataloader(self) -> DataLoader[RawBatch]:
-        """Windows of the training recordings, shuffled and shifted anew each epoch."""
-        return self._unlabelled("train", shuffle=True)
+        """See `UnlabelledData`."""
+        return self.loader(self.unlabelled("train"), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[RawBatch]:
-        """Fixed windows of the validation recordings."""
-        return self._unlabelled("val", shuffle=False)
+        """See `UnlabelledData`."""
+        return self.loader(self.unlabelled("val"), shuffle=False)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Steps to standardised float32, on the device."""
-        del dataloader_idx
-        return to_signal(batch, self.spec) if isinstance(batch, RawBatch) else batch
-
-    def _rows(self, split: Split) -> NDArray[np.int64]:
-        return np.flatnonzero(self.split_of_records(self.store) == SPLITS.index(split))
-
-    def _unlabelled(self, split: Split, shuffle: bool) -> DataLoader[RawBatch]:
+    def unlabelled(self, split: Split) -> UnlabelledWindows:
+        """See `UnlabelledData`."""
         rows = self._rows(split)
         if not len(rows):
             raise UserError(
                 f"data={self.name}: no recording belongs to the {split} split; add recordings to {self.root}"
             )
-        return self.loader(UnlabelledWindows(self.store, rows, self.spec.samples, self._resident), shuffle)
+        return UnlabelledWindows(self.store, rows, self.spec.samples, self._resident)
+
+    def _rows(self, split: Split) -> NDArray[np.int64]:
+        return np.flatnonzero(self.split_of_records(self.store) == SPLITS.index(split))
 
     def loader(self, dataset: UnlabelledWindows | LabelledWindows, shuffle: bool) -> DataLoader[RawBatch]:
         """Whole batches in this process: one fancy index is faster than any worker."""
@@ -219,4 +189,4 @@ class ECGDataModule(LightningDataModule):
         return DataLoader(dataset, batch_size=None, sampler=batches)
 
 
-__all__ = ["LEFT_OUT", "SPLITS", "Batch", "ECGDataModule", "Examples", "Split"]
+__all__ = ["LEFT_OUT", "SHORTEST_EPOCH", "SPLITS", "Batch", "ECGDataModule", "Examples", "Split"]

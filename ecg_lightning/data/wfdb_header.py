@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from stat import S_ISREG
@@ -212,7 +212,7 @@ def _parse_signal(fields: Sequence[str]) -> Signal:
     )
 
 
-@cache  # A data set repeats a few of these on every line of its thousands of headers.
+@lru_cache(1024)  # A data set repeats a few of these on every line of its thousands of headers.
 def _parse_format(text: str) -> tuple[int, int, int, int]:
     form = _FORMAT.fullmatch(text)
     if form is None:
@@ -223,7 +223,7 @@ def _parse_format(text: str) -> tuple[int, int, int, int]:
     return int(number), int(frame or 1), int(skew or 0), int(offset or 0)
 
 
-@cache
+@lru_cache(1024)
 def _parse_gain(text: str) -> tuple[float, int | None]:
     """The millivolts of a digital unit, and the digital value of 0 mV where it is stated."""
     form = _GAIN.fullmatch(text)
@@ -250,7 +250,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-@cache
+@lru_cache(1024)
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"names {text!r}, which lies outside its folder")

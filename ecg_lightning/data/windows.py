@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ecg_lightning.data.store import Store
+from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec, standardise
 
 
@@ -152,9 +153,19 @@ class LabelledWindows(Dataset[RawBatch]):
         windows: where they lie.
         y: (N,) int64 or (N, C) uint8, or None to serve the windows alone.
         span: (N, 2) samples that the label is about, or None for the whole window.
+
+    Raises:
+        UserError: a window holds no sample of its recording.
     """
 
     def __init__(self, windows: Windows, y: NDArray[np.generic] | None, span: NDArray[np.int64] | None) -> None:
+        outside = (windows.offset >= windows.store.length[windows.row]) | (windows.offset + windows.samples <= 0)
+        if outside.any():
+            row = windows.row[outside][0]
+            raise UserError(
+                f"recording {windows.store.record_id[row]}: a label lies outside its {windows.store.length[row]} "
+                f"samples at {windows.store.fs:g} Hz; fetch its annotations again"
+            )
         self.windows, self.y, self.span = windows, y, span
 
     def __len__(self) -> int:
@@ -203,11 +214,15 @@ class Batches(Sampler[Draw]):
         return whole if self.shuffle and whole else -(-drawn // self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        order, slide = np.arange(self.n), np.full(self.n, 0.5)
-        if self.shuffle:
-            generator = np.random.default_rng((self.seed, self.epoch))
-            order = np.concatenate([generator.permutation(self.n) for _ in range(self.passes)])
-            slide = generator.random(len(order))
+        order, slide = self.draw_epoch()
         for batch in range(len(self)):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield Draw(order[part], slide[part])
+
+    def draw_epoch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Which examples the epoch goes through, in order, and how far each slides."""
+        if not self.shuffle:
+            return np.arange(self.n), np.full(self.n, 0.5)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = np.concatenate([generator.permutation(self.n) for _ in range(self.passes)])
+        return order, generator.random(len(order))

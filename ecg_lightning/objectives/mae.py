@@ -161,8 +161,12 @@ class MAE(Objective):
         if self.normalise_targets:
             target, _, _ = normalise_patches(target)
         prediction, mask = self._guess(batch.x, batch.valid)
-        error, spread = reconstruction_error(prediction, target, self._whole(mask.masked, batch.valid))
-        return {"loss": error, "relative_error": error.detach() / spread.clamp(min=1e-12)}
+        scored = self._whole(mask.masked, batch.valid)
+        error, spread = reconstruction_error(prediction, target, scored)
+        relative = torch.where(
+            scored.any(), error.detach() / spread.clamp(min=1e-12), 1.0
+        )  # nothing scored is no merit
+        return {"loss": error, "relative_error": relative}
 
     def verdict(self, metrics: Mapping[str, float]) -> Verdict:
         """See `Objective.verdict`."""

@@ -54,8 +54,9 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     seeds = rows.groupby(["method", "budget"])["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     data = first["data"]
+    people = "people unknown" if first["split"] == "unknown" else f"{data['test_patients']} patients"
     notes = [
-        f"{first['split']}; {data['test_examples']} test examples of {data['test_patients']} patients; "
+        f"{first['split']}; {data['test_examples']} test examples of {people}; "
         f"mean over {count} label seeds with 95 % t-interval",
         f"encoder pretrained on {first['encoder']['pretrained_on']}; commit {first['commit']}",
     ]

@@ -128,7 +128,7 @@ class Stated:
 
 def millivolts(unit: str) -> float | None:
     """How many mV one of `unit` is; None where it is no voltage."""
-    return MILLIVOLT.get(unit.strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}").lower())
+    return MILLIVOLT.get(unit.strip().lower())
 
 
 def lead_of(label: str) -> str | None:
