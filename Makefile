@@ -32,7 +32,7 @@ test: check  ## lint, types and the whole test suite
 test-slow: $(INSTALLED)  ## the minutes-long tests
 	$(BIN)/python -m pytest -m slow
 
-test-damage: $(INSTALLED)  ## read 2,000 damaged files
+test-damage: $(INSTALLED)  ## read 20,000 damaged files
 	$(BIN)/python -m pytest -m damage
 
 check: $(INSTALLED)  ## ruff and mypy

@@ -50,6 +50,7 @@ class Damage(NamedTuple):
 
 def write(folder: Path, files: Files) -> None:
     """Put a recording on disk."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

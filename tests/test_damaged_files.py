@@ -6,16 +6,11 @@ that a name in a failure is enough to see it again.
 
 from __future__ import annotations
 
-import os
 import re
-import resource
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -24,49 +19,18 @@ from damage import TO_ANY_FILE, TO_ANY_FILE_ONCE, Files, damaged, write
 from undamaged import FS, LEADS, SAMPLES, Case, Change
 from undamaged_formats import FORMAT_CASES
 from undamaged_wfdb import WFDB_CASES
+from watch import watch
 
 from ecg_lightning.data.formats import hdf5
 from ecg_lightning.data.ingest import prepare
-from ecg_lightning.data.record import Record
+from ecg_lightning.data.record import Layout, Record
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
 CASES = [*WFDB_CASES, *FORMAT_CASES]
 
-ROOM = 2**29
-"""Bytes that a reader of a damaged file may ask for; a recording takes a thousandth."""
-
 GREEDY = ("dicom",)
 """pydicom asks for as many bytes as a length in the first elements says, up to 4 GB, and touches none of them."""
-
-PATIENCE = 5.0
-"""Seconds for one damaged file, on a busy machine."""
-
-OPENED: list[str] | None = None
-"""The files that this process opens, while somebody watches."""
-
-
-def _note_opened(event: str, args: tuple[object, ...]) -> None:
-    if event == "open" and OPENED is not None and isinstance(args[0], str | bytes):
-        OPENED.append(args[0] if isinstance(args[0], str) else args[0].decode())
-
-
-sys.addaudithook(_note_opened)
-
-
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    """Limits the memory and lists the files that are opened."""
-    global OPENED  # noqa: PLW0603
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, limits[1]))
-    OPENED = []
-    try:
-        yield OPENED
-    finally:
-        OPENED = None
-        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 class Outcome(NamedTuple):
@@ -79,35 +43,20 @@ class Outcome(NamedTuple):
 def examine(case: Case, truth: Record, file: str, files: Files, folder: Path) -> Outcome:
     """Read one damaged recording."""
     write(folder, files)
-    begin = perf_counter()
-    message, read = "", None
-    with watched() as opened:
-        try:
-            source = case.reader(folder, "r")
-            layout = source.layout()
-            read = source.read()
-        except UserError as error:
-            message = str(error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # pytest-timeout's, too: this one hung
-            return Outcome(fault=f"{type(error).__name__}: {error}")
-    seconds = perf_counter() - begin
-    outside = [path for path in opened if not Path(path).absolute().is_relative_to(folder) and not is_own(path)]
-    if outside or seconds > PATIENCE:
-        return Outcome(fault=f"opened {outside}" if outside else f"took {seconds:.1f} s")
-    if read is None:
-        clear = str(folder) in message and "\n" not in message
-        clear &= "more memory" not in message or case.name in GREEDY
-        return Outcome("refused") if clear else Outcome(fault=f"says: {message!r}")
+
+    def reading() -> tuple[Layout, Record]:
+        source = case.reader(folder, "r")
+        return source.layout(), source.read()
+
+    seen = watch(reading, folder)
+    if seen.fault and not (case.name in GREEDY and "more memory" in seen.fault):
+        return Outcome(fault=seen.fault)
+    if seen.result is None:
+        return Outcome("refused")
+    layout, read = seen.result
     if (layout.fs, layout.leads, layout.samples) != (read.fs, read.leads, read.signal.shape[1]):
         return Outcome(fault=f"{layout} announced, {read.leads} read, {read.signal.shape} at {read.fs} Hz")
     return compare(case, file, files, truth, read)
-
-
-def is_own(path: str) -> bool:
-    """Whether Python itself opens such a file, to import what it needs or to start a process."""
-    return ".py" in path or path == os.devnull
 
 
 def compare(case: Case, file: str, files: Files, truth: Record, read: Record) -> Outcome:

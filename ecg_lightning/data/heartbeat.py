@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.data.beats import BeatTable, CutBeats
 from ecg_lightning.data.module import LEFT_OUT, SPLITS
+from ecg_lightning.data.regular import regular_size
 from ecg_lightning.data.store import Store
 from ecg_lightning.errors import UserError
 
@@ -112,6 +113,7 @@ class Heartbeat(CutBeats):
                 return path, ""
         for path in sorted(self.root.glob("*.zip")):
             try:
+                regular_size(path)
                 inside = [member for member in zipfile.ZipFile(path).namelist() if Path(member).name == name]
             except (OSError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path}: not a readable zip ({error}); download it again") from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecg_lightning.data.formats.opening import SUFFIXES, suffix_of
+from ecg_lightning.data.regular import regular_size
 from ecg_lightning.errors import UserError
 
 RESERVED = ("path", "record", "patient", "fold", "fs", "leads", "unit")
@@ -62,6 +63,7 @@ def read_manifest(path: Path, root: Path) -> Manifest:
         UserError: it cannot be read, lacks a path, or names a recording twice or outside the folder.
     """
     try:
+        regular_size(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [(number, [cell.strip() for cell in cells]) for number, cells in _lines(csv.reader(file))]
     except (OSError, UnicodeError, csv.Error) as error:

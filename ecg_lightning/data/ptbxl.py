@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ecg_lightning.data.locate import locate
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.data.recordings import RecordDataModule
+from ecg_lightning.data.regular import regular_size
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
 from ecg_lightning.errors import UserError
@@ -127,8 +128,12 @@ def statements(text: str) -> dict[str, float] | None:
     try:
         codes = ast.literal_eval(text)
         return {str(code): float(likelihood) for code, likelihood in codes.items()}
-    except (ValueError, SyntaxError, AttributeError, TypeError):
+    except (ValueError, SyntaxError, AttributeError, TypeError, RecursionError, MemoryError):
         return None
+
+
+def _stays_inside(path: object) -> bool:
+    return not (set(str(path).split("/")) & {"", ".", ".."} or set(str(path)) & set("\\:\0"))
 
 
 def _check_cells(table: pd.DataFrame, filename: str, path: Path) -> None:
@@ -144,6 +149,7 @@ def _check_cells(table: pd.DataFrame, filename: str, path: Path) -> None:
         ("patient_id", patient.isna(), "is no number"),
         ("strat_fold", ~fold.isin(range(1, 11)), "is not one of 1 to 10"),
         (filename, table[filename].isna(), "is no file"),
+        (filename, ~table[filename].map(_stays_inside), "is no path inside the data set's folder"),
         ("patient_id", fold.groupby(patient).transform("nunique") > 1, "is in several folds"),
     )
     for column, where, fault in faults:
@@ -155,6 +161,7 @@ def _check_cells(table: pd.DataFrame, filename: str, path: Path) -> None:
 
 def _read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
     try:
+        regular_size(path)
         table: pd.DataFrame = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again") from error

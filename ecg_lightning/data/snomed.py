@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from ecg_lightning.data.regular import regular_size
 from ecg_lightning.errors import UserError
 
 Task = Literal["scored2020", "scored2021", "all"]
@@ -109,6 +110,7 @@ def _joined(abbreviation: Mapping[str, str], same: Iterable[Set[str]]) -> dict[s
 def _read(folder: Path, table: Table) -> pd.DataFrame:
     path = folder / table.name
     try:
+        regular_size(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from stat import S_ISREG
 from typing import NamedTuple
 
 from ecg_lightning.data.record import BadRecord
+from ecg_lightning.data.regular import regular_size
 from ecg_lightning.leads import TWELVE_LEADS
 
 LARGEST_HEADER = 4_000_000
@@ -135,13 +135,9 @@ def file_size(path: Path) -> int:
         BadRecord: it is missing, cannot be reached or is none (a folder, a pipe, a device).
     """
     try:
-        state = path.stat()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadRecord(f"{path}: cannot be read ({reason}); fetch the recording again") from None
-    if not S_ISREG(state.st_mode):
-        raise BadRecord(f"{path}: is not a file; fetch the recording again")
-    return state.st_size
+        return regular_size(path)
+    except OSError as error:
+        raise BadRecord(f"{path}: cannot be read ({error.strerror}); fetch the recording again") from None
 
 
 def _parse(lines: Sequence[str]) -> Header | SegmentedHeader:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.data.formats.stated import Fault, Stated
 from ecg_lightning.data.record import BadRecord, Layout, Record
+from ecg_lightning.data.regular import regular_size
 
 MOST_SAMPLES = 24 * 3600 * 1000 * 16
 """All leads of one recording: a day of 16 leads at 1000 Hz. A small compressed file can promise any number, so this is
@@ -58,8 +59,7 @@ class SingleFile:
     def layout(self) -> Layout:
         """See `RecordFile`."""
         with self._faults_named():
-            if self.path.exists() and not self.path.is_file():
-                raise Fault("is not a file but a folder, a pipe or a device")  # which may have no end
+            regular_size(self.path)
             layout = self._layout()
             check_size(len(layout.leads), layout.samples)
         return layout
