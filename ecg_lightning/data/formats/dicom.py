@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +70,8 @@ class DICOMFile(SingleFile):
         syntax = pydicom.filereader.read_file_meta_info(self.path).TransferSyntaxUID
         if syntax not in LITTLE_ENDIAN:
             raise Fault(f"is written in {syntax.name}; convert it to Explicit VR Little Endian")
-        dataset = pydicom.dcmread(self.path, specific_tags=["WaveformSequence"])
+        # From memory, where a length that is wrong by gigabytes ends with the file.
+        dataset = pydicom.dcmread(BytesIO(self.path.read_bytes()), specific_tags=["WaveformSequence"])
         groups = [group for group in dataset.get("WaveformSequence", ()) if group.WaveformOriginality == "ORIGINAL"]
         best = max(groups, key=lambda group: len(_leads(group)), default=None)
         if best is None or not _leads(best):
@@ -86,9 +88,10 @@ class DICOMFile(SingleFile):
                 raise Fault(f"lead {leads[place]} has no sensitivity, so its gain is not known")
             unit = definition.ChannelSensitivityUnitsSequence[0].CodeValue
             millivolts = self.stated.millivolts(unit)
-            gain = float(definition.ChannelSensitivity) * float(
-                definition.get("ChannelSensitivityCorrectionFactor") or 1.0
-            )
+            correction = definition.get("ChannelSensitivityCorrectionFactor")
+            gain = float(definition.ChannelSensitivity) * (1.0 if correction is None else float(correction))
+            if not gain or not np.isfinite(gain):
+                raise Fault(f"lead {leads[place]} has a sensitivity of {gain:g}; export it again")
             baseline = float(definition.get("ChannelBaseline") or 0.0)
             channels.append(Channel(place, leads[place], gain * millivolts, baseline * millivolts))
         return channels
@@ -114,6 +117,8 @@ def _digits(group: Any) -> NDArray[Any]:
     kind = np.dtype(SAMPLES[interpretation])
     samples, channels = int(group.NumberOfWaveformSamples), int(group.NumberOfWaveformChannels)
     check_size(channels, samples)
+    if len(group.ChannelDefinitionSequence) != channels:
+        raise Fault(f"holds {channels} channels and describes {len(group.ChannelDefinitionSequence)}; export it again")
     promised = samples * channels * kind.itemsize
     if 8 * kind.itemsize != group.WaveformBitsAllocated or not 0 <= len(group.WaveformData) - promised <= 1:
         raise Fault(f"holds {len(group.WaveformData)} bytes of samples and promises {promised}; export it again")

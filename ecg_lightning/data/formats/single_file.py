@@ -58,6 +58,8 @@ class SingleFile:
     def layout(self) -> Layout:
         """See `RecordFile`."""
         with self._faults_named():
+            if self.path.exists() and not self.path.is_file():
+                raise Fault("is not a file but a folder, a pipe or a device")  # which may have no end
             layout = self._layout()
             check_size(len(layout.leads), layout.samples)
         return layout
