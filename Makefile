@@ -48,6 +48,7 @@ bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/bootstrap.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/heartbeat.py
 	$(BIN)/python benchmarks/memory.py
 
 clean:  ## remove .venv, caches, runs and generated data

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ecg_lightning import provenance
 from ecg_lightning.build import build_budget, build_data, plain
+from ecg_lightning.data.budget import SealedLabels
 from ecg_lightning.data.module import SPLITS
 from ecg_lightning.data.recordings import RecordDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
@@ -57,6 +58,7 @@ def predict(config: DictConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(checkpoint, source)
     budget = setting.draw(build_budget(config.budget), config.seed)
+    y = SealedLabels(setting.train.y, budget)
     rows = np.arange(len(target.store))
     examples = target.cover(target.store, rows, np.zeros(len(rows), np.int64))
     features = describe(
@@ -67,7 +69,7 @@ def predict(config: DictConfig) -> Path:
     train, test = np.split(features, [len(setting.train.row)])
     patient = source.store.patient[setting.train.row[budget]]
     classes = len(source.classes)
-    found = probe(train[budget], setting.train.y[budget], patient, test, classes, config.model_seed)
+    found = probe(train[budget], y[budget], patient, test, classes, config.model_seed)
     probability = aggregate(found.probability, examples.unit, target.aggregate, source.multi_label)
     table = _table(target, source, probability)
     table.to_csv(folder / TABLE, index=False, float_format="%.4f")

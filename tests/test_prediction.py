@@ -19,6 +19,8 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from ecg_lightning import prediction
+from ecg_lightning.data.budget import SealedLabels
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
@@ -144,6 +146,16 @@ def test_a_bad_recording_has_a_row_that_says_why(composed: Compose, synthetic_ro
 def test_what_cannot_be_is_one_message(composed: Compose, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         predict(composed(*overrides))
+
+
+def test_no_label_outside_the_budget_is_read(
+    composed: Compose, synthetic_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seals: list[SealedLabels] = []
+    monkeypatch.setattr(prediction, "SealedLabels", lambda *given: seals.append(SealedLabels(*given)) or seals[-1])
+    out = predict(composed(*learned_from(synthetic_root), "budget='25'", "protocol.pictures=0"))
+    assert len(seals) == 1 and len(seals[0].read) == 25
+    assert json.loads((out / "prediction.json").read_text())["learned_from"]["labels"] == 25
 
 
 def test_the_command_line(checkpoint: Path, folder: Path, synthetic_root: Path, tmp_path: Path) -> None:
