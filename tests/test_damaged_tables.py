@@ -210,6 +210,14 @@ def test_some_damaged_tables_are_read_or_refused(case: TableCase, tmp_path: Path
     examine_all(case, range(1), tmp_path, every=7)
 
 
+@pytest.mark.parametrize(("piece", "said"), [(b"0," * SAMPLES + b"0\n", "more than"), (b"0,", "longer than")])
+def test_a_small_file_that_unpacks_to_a_gigabyte_is_refused(tmp_path: Path, piece: bytes, said: str) -> None:
+    member = gzip.compress(piece * (10_000_000 // len(piece)))  # A gzip file may have many.
+    write(tmp_path, {**heartbeat_case("gz").files, "mitbih_train.csv.gz": 100 * member})
+    seen = watch(lambda: heartbeat_case("gz").read(tmp_path), tmp_path)
+    assert said in seen.message and not seen.fault
+
+
 @pytest.mark.damage
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_all_damaged_tables_are_read_or_refused(case: TableCase, tmp_path: Path) -> None:

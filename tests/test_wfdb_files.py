@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import soundfile
 import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,6 +170,17 @@ def test_a_flac_file_of_several_samples_a_frame_is_read_as_by_wfdb(tmp_path: Pat
     wfdb.wrsamp("r", fs=250, units=["mV"] * 2, sig_name=["I", "II"], e_d_signal=digits, samps_per_frame=[2, 2],
                 fmt=[str(fmt)] * 2, adc_gain=[50.0] * 2, baseline=[3] * 2, write_dir=str(tmp_path))  # fmt: skip
     assert_agrees_with_wfdb(tmp_path / "r")
+
+
+def test_a_small_flac_file_that_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    silence = np.zeros(2**20, np.int16)
+    with soundfile.SoundFile(tmp_path / "r.dat", "w", 96000, 1, "PCM_16", format="FLAC") as file:
+        for _ in range(30):
+            file.write(silence)
+    (tmp_path / "r.hea").write_text(f"r 1 250 {30 * 2**20}\nr.dat 516 200/mV 16 0 0 0 0 I\n")
+    assert (tmp_path / "r.dat").stat().st_size < 300_000
+    with pytest.raises(BadRecord, match=r"r\.dat.*FLAC cannot hold"):
+        of(tmp_path / "r").layout()
 
 
 def test_segments_are_joined_as_by_wfdb_and_a_fault_names_its_segment(tmp_path: Path) -> None:

@@ -72,5 +72,5 @@ def is_clear(message: str, folder: Path) -> bool:
 
 
 def is_own(path: str) -> bool:
-    """Whether Python itself opens such a file, to import what it needs or to start a process."""
-    return ".py" in path or path == os.devnull
+    """Whether Python or a library opens such a file of itself: to import, to start a process, to count cores."""
+    return ".py" in path or path == os.devnull or path.startswith("/sys/")
