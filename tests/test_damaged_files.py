@@ -136,6 +136,13 @@ def test_a_gain_that_no_amplifier_has_is_noticed_by_what_comes_of_it(tmp_path: P
         prepare("gain", [case.reader(tmp_path / "r", "r")], SignalSpec(FS, LEADS, SAMPLES), tmp_path, "raise")
 
 
+def test_a_rate_that_leaves_no_sample_is_noticed(tmp_path: Path) -> None:
+    case = CASES[0]
+    write(tmp_path / "r", {**case.files, "r.hea": case.files["r.hea"].replace(b" 250 ", b" 99999 ")})
+    with pytest.raises(UserError, match=r"r\.hea.*too short"):
+        prepare("rate", [case.reader(tmp_path / "r", "r")], SignalSpec(20, LEADS, SAMPLES), tmp_path, "raise")
+
+
 @pytest.mark.damage
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_all_damaged_files_are_read_right_or_reported(case: Case, tmp_path: Path) -> None:

@@ -295,6 +295,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "signals of a pipe": (lambda folder: make_pipe(folder / "r.dat"), "r.dat"),
     "signals of a device": (lambda folder: link(folder / "r.dat", "/dev/zero"), "r.dat"),
     "links in a circle": (lambda folder: link(folder / "r.dat", "r.dat"), "r.dat"),
+    "a header that the disk does not give": (lambda folder: link(folder / "r.hea", "/proc/self/mem"), "r.hea"),
     "a header of a device": (lambda folder: link(folder / "r.hea", "/dev/zero"), "r.hea"),
     "signals at a fixed place": (replace(b"r.dat", b"/etc/passwd"), "r.hea"),
 }

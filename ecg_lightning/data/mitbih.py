@@ -18,7 +18,7 @@ from ecg_lightning.data.module import LEFT_OUT, SPLITS, ECGDataModule, Examples,
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.wfdb_files import WFDBFile
-from ecg_lightning.data.wfdb_header import file_size
+from ecg_lightning.data.wfdb_header import disk_faults_named, file_size
 from ecg_lightning.errors import UserError
 
 AAMI = {"N": "NLRejB", "S": "AaJSn", "V": "VEr", "F": "F", "Q": "/fQ?"}
@@ -125,7 +125,9 @@ class MITBIHFile(WFDBFile):
         annotations = self.paths()[-1]
         if file_size(annotations) > layout.samples:
             raise BadRecord(f"{annotations}: larger than the annotations of {layout.samples} samples; fetch it again")
-        if not annotations.read_bytes().endswith(b"\0\0"):  # The format's end mark.
+        with disk_faults_named(annotations):
+            whole = annotations.read_bytes().endswith(b"\0\0")  # The format's end mark.
+        if not whole:
             raise BadRecord(f"{annotations} is truncated: it has no end mark; fetch it again")
         return layout
 

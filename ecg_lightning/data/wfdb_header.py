@@ -10,7 +10,8 @@ Format: https://wfdb.io/spec/header-files.html
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -116,7 +117,8 @@ def parse_header(path: Path) -> Header | SegmentedHeader:
     """
     if file_size(path) > LARGEST_HEADER:
         raise BadRecord(f"{path}: larger than any WFDB header; fetch the recording again")
-    raw = path.read_bytes()
+    with disk_faults_named(path):
+        raw = path.read_bytes()
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -134,8 +136,15 @@ def file_size(path: Path) -> int:
     Raises:
         BadRecord: it is missing, cannot be reached or is none (a folder, a pipe, a device).
     """
-    try:
+    with disk_faults_named(path):
         return regular_size(path)
+
+
+@contextmanager
+def disk_faults_named(path: Path) -> Iterator[None]:
+    """Make a bad record of what the disk answers to an attempt to read a file."""
+    try:
+        yield
     except OSError as error:
         raise BadRecord(f"{path}: cannot be read ({error.strerror}); fetch the recording again") from None
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.data.record import BadRecord
-from ecg_lightning.data.wfdb_header import file_size
+from ecg_lightning.data.wfdb_header import disk_faults_named, file_size
 
 BLOCK = {8: (1, 1), 16: (1, 2), 24: (1, 3), 32: (1, 4), 61: (1, 2), 80: (1, 1), 160: (1, 2),
          212: (2, 3), 310: (3, 4), 311: (3, 4)}  # fmt: skip
@@ -50,7 +50,9 @@ def read_samples(path: Path, fmt: int, offset: int, frames: Sequence[int], sampl
     if fmt in FLAC_BITS:
         values = _read_flac(path, FLAC_BITS[fmt], offset, len(frames), samples * frames[0])
         return values.reshape(samples, frames[0], len(frames)).swapaxes(1, 2).reshape(samples, -1)
-    return decode(np.fromfile(path, np.uint8, offset=offset), fmt, sum(frames), samples)
+    with disk_faults_named(path):
+        raw = np.fromfile(path, np.uint8, offset=offset)
+    return decode(raw, fmt, sum(frames), samples)
 
 
 def check_size(path: Path, fmt: int, offset: int, frames: Sequence[int], samples: int) -> None:
