@@ -21,11 +21,12 @@ from ecg_lightning import assessment
 from ecg_lightning.assessment import assess
 from ecg_lightning.data import ingest
 from ecg_lightning.data.budget import BudgetExceeded, LabelBudget
-from ecg_lightning.data.ingest import build_once, prepare
+from ecg_lightning.data.ingest import prepare
 from ecg_lightning.data.ptbxl import PTBXL
 from ecg_lightning.data.record import BadRecord, Layout, Record
 from ecg_lightning.data.recordings import UNLABELLED, RecordDataModule
 from ecg_lightning.data.store import Store
+from ecg_lightning.data.writing import build_once
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Prediction
@@ -349,6 +350,7 @@ def test_a_store_of_an_earlier_version_is_built_anew_beside_it(tmp_path: Path, m
     with monkeypatch.context() as earlier:
         earlier.setattr(ingest, "STORE_VERSION", ingest.STORE_VERSION - 1)
         earlier.setattr("ecg_lightning.data.store.STORE_VERSION", ingest.STORE_VERSION)
+        earlier.setattr("ecg_lightning.data.writing.STORE_VERSION", ingest.STORE_VERSION)
         old = prepare("set", files, SPEC, tmp_path)
     new = prepare("set", files, SPEC, tmp_path)
     assert new.path != old.path and new.fingerprint == old.fingerprint

@@ -479,7 +479,8 @@ def test_a_narrow_terminal_crops_no_number(swept, capsys, monkeypatch):
 
 
 def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
-    encoder = {"objective": "MAE", "digest": "0" * 16, "pretrained_on": "elsewhere", "learned": False}
+    encoder = {"objective": "MAE", "digest": "0" * 16, "pretrained_on": "elsewhere", "learned": False,
+               "pretraining_folds": [1, 2, 8]}  # fmt: skip
     data = {"fingerprint": "0" * 16, "test_examples": 3, "test_patients": 2, "substituted_leads": {"V1 from II": 4}}
     leakage = {**NO_LEAKAGE, "pretraining_patients": 2, "training_patients": 1, "training_copies": 3, "allowed": True}
     split = {"split": "intra-patient", "leakage": leakage}
@@ -487,7 +488,7 @@ def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
     summarise_sweep(tmp_path)
     for text in (capsys.readouterr().out, (tmp_path / "table.md").read_text()):
         assert "intra-patient" in text
-        assert "pretrained on elsewhere" in text
+        assert "pretrained on elsewhere (folds 1, 2, 8)" in text
         assert "had learned nothing" in text
         assert "V1 from II (4)" in text
         assert "saw 2 of the test patients" in text

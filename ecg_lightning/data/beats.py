@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg_lightning.data.ingest import REMEDY, Rendered, allocate, build_once, tell_skipped, write_tables
 from ecg_lightning.data.module import ECGDataModule, Examples
 from ecg_lightning.data.record import BadRecord, Layout, Record, RecordFile
 from ecg_lightning.data.store import STORE_VERSION, Store
+from ecg_lightning.data.writing import REMEDY, Rendered, allocate, build_once, tell_skipped, write_tables
 from ecg_lightning.errors import UserError
 from ecg_lightning.leads import describe, lead_mixtures
 from ecg_lightning.signal import SignalSpec, bandpass, resample

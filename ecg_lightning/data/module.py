@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ecg_lightning.data.ingest import OnBadRecord, prepare
+from ecg_lightning.data.ingest import prepare
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.data.store import Store, digest_numbers
 from ecg_lightning.data.unlabelled import SHORTEST_EPOCH, SPLITS, Split, UnlabelledData
 from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows
+from ecg_lightning.data.writing import OnBadRecord
 from ecg_lightning.errors import UserError
 
 SplitKind = Literal["inter-patient", "intra-patient", "unknown"]

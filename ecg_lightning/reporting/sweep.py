@@ -58,7 +58,7 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     notes = [
         f"{first['split']}; {data['test_examples']} test examples of {people}; "
         f"mean over {count} label seeds with 95 % t-interval",
-        f"encoder pretrained on {first['encoder']['pretrained_on']}; commit {first['commit']}",
+        f"encoder pretrained on {_pretraining(first['encoder'])}; commit {first['commit']}",
     ]
     if not first["encoder"]["learned"]:
         notes.append("the pretraining run had learned nothing")
@@ -66,6 +66,11 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
     return [*notes, *_leakage_notes(first["leakage"], first["split"])]
+
+
+def _pretraining(encoder: Mapping[str, Any]) -> str:
+    folds = ", ".join(map(str, encoder.get("pretraining_folds", [])))
+    return f"{encoder['pretrained_on']} (folds {folds})" if folds else str(encoder["pretrained_on"])
 
 
 def _leakage_notes(leakage: Mapping[str, Any], split: str) -> Iterator[str]:
