@@ -15,7 +15,7 @@ from ecg_lightning.errors import UserError
 ROOM = 2**29
 """Bytes that a reader of a damaged file may ask for; a recording takes a thousandth."""
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds for one damaged file, on a busy machine."""
 
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class Seen(NamedTuple, Generic[Result]):
 
 
 def watch(reading: Callable[[], Result], folder: Path) -> Seen[Result]:
-    """Read what is in a folder, with half a gigabyte, in five seconds, and opening nothing outside the folder."""
+    """Read what is in a folder, with half a gigabyte, in twenty seconds, and opening nothing outside the folder."""
     global OPENED
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits = resource.getrlimit(resource.RLIMIT_AS)
