@@ -61,6 +61,7 @@ def _assess(config: DictConfig, setting: Setting) -> Path:
     before = read_result(folder)
     done = before if before is not None and before["status"] == "done" else None
     if done is not None and _is_complete(done, config):
+        _refuse_leakage(config, setting.leakage)  # also where an earlier command allowed it
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
     try:

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import WandbLogger
 
-from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.mix import MixedWindows
+from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.data.windows import Batch, Draw, UnlabelledWindows, to_signal
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.objectives.mae import MAE
@@ -129,7 +130,7 @@ class ReconstructionPicture(Callback):
     def _draw(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
         if not isinstance(pl_module, MAE) or not trainer.is_global_zero:
             return
-        data: ECGDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        data: UnlabelledData = trainer.datamodule  # type: ignore[attr-defined]
         batch = _one_window(data, pl_module)
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -151,8 +152,8 @@ class ReconstructionPicture(Callback):
                 logger.log_image("reconstruction", [str(path)])
 
 
-def _one_window(data: ECGDataModule, module: MAE) -> Batch:
+def _one_window(data: UnlabelledData, module: MAE) -> Batch:
     """The window in the middle of the validation recordings, on the module's device."""
-    dataset = cast(UnlabelledWindows, data.val_dataloader().dataset)
+    dataset = cast("UnlabelledWindows | MixedWindows", data.val_dataloader().dataset)
     raw = dataset[Draw(np.array([len(dataset) // 2]), np.array([0.5]))]
     return to_signal(raw.to(module.device), data.spec)

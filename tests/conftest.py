@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+NO_LEAKAGE = {
+    "pretraining_patients": 0,
+    "pretraining_populations_unclear": [],
+    "training_patients": 0,
+    "pretraining_copies": 0,
+    "training_copies": 0,
+    "allowed": False,
+}
+"""What a result says of a test split that nothing was learned from."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch

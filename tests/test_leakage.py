@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import NO_LEAKAGE
 from omegaconf import DictConfig
 
 from ecg_lightning import assessment
@@ -22,15 +23,6 @@ from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.leakage import find_leakage
 from ecg_lightning.results import read_result
-
-NOTHING = {
-    "pretraining_patients": 0,
-    "pretraining_populations_unclear": [],
-    "training_patients": 0,
-    "pretraining_copies": 0,
-    "training_copies": 0,
-    "allowed": False,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +93,7 @@ def test_an_encoder_that_saw_the_test_splits_people_is_refused_unless_allowed(
     ],
 )
 def test_other_people_are_none_of_its_business(leakage_of: Callable[..., Any], data: str, patients: list[str]) -> None:
-    assert leakage_of(data, patients=patients) == {**NOTHING, "split": "inter-patient"}
+    assert leakage_of(data, patients=patients) == {**NO_LEAKAGE, "split": "inter-patient"}
 
 
 @pytest.fixture
@@ -187,7 +179,7 @@ def test_a_training_recording_under_another_name_in_the_test_split_is_found(
     leakage_of: Callable[..., Any], clinic: tuple[Path, int, int]
 ) -> None:
     folder, train, test = clinic
-    assert leakage_of("ptbxl", root=folder) == {**NOTHING, "split": "inter-patient"}
+    assert leakage_of("ptbxl", root=folder) == {**NO_LEAKAGE, "split": "inter-patient"}
     put_in_place_of(folder, train, test)
     assessment._setting.cache_clear()
     with pytest.raises(
@@ -195,7 +187,7 @@ def test_a_training_recording_under_another_name_in_the_test_split_is_found(
     ):
         leakage_of("ptbxl", root=folder)
     found = leakage_of("ptbxl", "allow_seen_patients=true", root=folder)
-    assert found == {**NOTHING, "training_copies": 1, "allowed": True, "split": "inter-patient"}
+    assert found == {**NO_LEAKAGE, "training_copies": 1, "allowed": True, "split": "inter-patient"}
 
 
 def test_a_recording_of_pretraining_under_another_name_and_population_is_found(
@@ -212,7 +204,7 @@ def test_a_recording_of_pretraining_under_another_name_and_population_is_found(
         leakage_of("ptbxl", root=folder, **seen)
     seen["digests"] = [digests[numbers.index(str(test))]]
     found = leakage_of("ptbxl", "allow_seen_patients=true", root=folder, **seen)
-    assert found == {**NOTHING, "pretraining_copies": 1, "allowed": True, "split": "inter-patient"}
+    assert found == {**NO_LEAKAGE, "pretraining_copies": 1, "allowed": True, "split": "inter-patient"}
 
 
 def test_what_pretraining_really_saw_is_not_the_test_split(
@@ -223,14 +215,14 @@ def test_what_pretraining_really_saw_is_not_the_test_split(
     data = PTBXL(name="e", root=folder, spec=build_spec(), cache_dir=tmp_path / "other")
     seen = data.seen()
     assert len(seen["digests"]) == (data.split_of_records(data.store) == 0).sum()
-    assert leakage_of("ptbxl", root=folder, **seen) == {**NOTHING, "split": "inter-patient"}
+    assert leakage_of("ptbxl", root=folder, **seen) == {**NO_LEAKAGE, "split": "inter-patient"}
 
 
 def test_an_encoder_from_before_digests_were_kept_is_compared_by_name(
     leakage_of: Callable[..., Any], tiny_checkpoint: Path
 ) -> None:
     assert "digests" not in torch.load(tiny_checkpoint, weights_only=True)["training"]["data"]
-    assert leakage_of("ptbxl") == {**NOTHING, "split": "inter-patient"}
+    assert leakage_of("ptbxl") == {**NO_LEAKAGE, "split": "inter-patient"}
 
 
 # --- from training to result ------------------------------------------------------------------------------------
@@ -253,4 +245,4 @@ def test_pretraining_leaves_the_last_folds_out_and_the_result_says_which_it_saw(
     result = read_result(assess(config))
     assert result is not None
     assert result["encoder"]["pretraining_folds"] == trained_on["folds"]
-    assert result["leakage"] == NOTHING
+    assert result["leakage"] == NO_LEAKAGE

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NO_LEAKAGE
 from omegaconf import DictConfig
 from rich.console import Console
 from scipy import stats
@@ -31,15 +32,6 @@ from ecg_lightning.reporting.tables import METRICS, budget_order, flatten, grid,
 from ecg_lightning.results import SCHEMA, collect, read_result, write_result
 
 # ---------------------------------------------------------------- the file
-
-NO_LEAKAGE = {
-    "pretraining_patients": 0,
-    "pretraining_populations_unclear": [],
-    "training_patients": 0,
-    "pretraining_copies": 0,
-    "training_copies": 0,
-    "allowed": False,
-}
 
 
 def test_a_result_comes_back_as_it_was_written(tmp_path):
@@ -301,6 +293,8 @@ def test_a_checkpoint_that_saw_test_patients_is_refused_unless_allowed(beats, tm
         assess(beats(f"checkpoint={path}"))
     result = read_result(assess(beats(f"checkpoint={path}", "allow_seen_patients=true")))
     assert (result["leakage"]["pretraining_patients"], result["leakage"]["allowed"]) == (1, True)
+    with pytest.raises(UserError, match="allow_seen_patients"):  # a finished cell is handed back to none who did not ask
+        assess(beats(f"checkpoint={path}"))
 
 
 def test_training_patients_may_be_seen(beats, tmp_path):
