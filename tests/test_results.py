@@ -293,7 +293,7 @@ def test_a_checkpoint_that_saw_test_patients_is_refused_unless_allowed(beats, tm
         assess(beats(f"checkpoint={path}"))
     result = read_result(assess(beats(f"checkpoint={path}", "allow_seen_patients=true")))
     assert (result["leakage"]["pretraining_patients"], result["leakage"]["allowed"]) == (1, True)
-    with pytest.raises(UserError, match="allow_seen_patients"):  # a finished cell is handed back to none who did not ask
+    with pytest.raises(UserError, match="allow_seen_patients"):
         assess(beats(f"checkpoint={path}"))
 
 
