@@ -29,10 +29,11 @@ from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_prediction
 
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "provenance", "interrupts"},
+    {"errors", "provenance", "interrupts", "processes"},
     {"leads"},
     {"signal", "arguments"},
     {"data", "encoders"},
+    {"augment", "readout"},
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},

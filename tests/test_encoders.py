@@ -16,7 +16,7 @@ from torch import nn
 from ecg_lightning.build import build_encoder
 from ecg_lightning.encoders.base import Encoder, PatchEncoder, token_validity
 from ecg_lightning.encoders.transformer import Block, sincos_positions
-from ecg_lightning.encoders.vit import ViT, patchify, unpatchify
+from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import TWELVE_LEADS, SignalSpec
 
@@ -208,14 +208,18 @@ def test_a_block_computes_what_torch_does_with_the_same_weights() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(*(st.integers(1, 5) for _ in range(4)), st.booleans())
-def test_unpatchify_undoes_patchify(B: int, L: int, N: int, patch: int, strided: bool) -> None:
+@given(*(st.integers(1, 5) for _ in range(4)), st.booleans(), st.booleans())
+def test_unpatchify_undoes_patchify(B: int, L: int, N: int, patch: int, strided: bool, by_lead: bool) -> None:
+    encoder = ViT(spec_of(L, N * patch), dim=2, depth=1, heads=1, patch_seconds=patch / 100)
+    encoder.lanes = L if by_lead else 1
     x = torch.randn(B, N * patch, L).transpose(1, 2) if strided else torch.randn(B, L, N * patch)
-    patches = patchify(x, patch)
-    assert patches.shape == (B, N, L * patch)
+    patches = encoder.patchify(x)
+    assert patches.shape == ((B, L * N, patch) if by_lead else (B, N, L * patch))
     for b, n in itertools.product(range(B), range(N)):
-        assert patches[b, n].tolist() == x[b, :, n * patch : (n + 1) * patch].flatten().tolist()
-    assert torch.equal(unpatchify(patches, L), x)
+        cut = x[b, :, n * patch : (n + 1) * patch]
+        found = patches[b, n::N].flatten() if by_lead else patches[b, n]
+        assert found.tolist() == cut.flatten().tolist()
+    assert torch.equal(encoder.unpatchify(patches), x)
 
 
 @pytest.mark.parametrize("dim", [8, 9])

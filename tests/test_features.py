@@ -23,7 +23,7 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation import features
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.features import cached, embed, encoder_features, examples_digest, relative_to_record
-from ecg_lightning.evaluation.readout import BEAT_PARTS, WINDOW_PARTS, coverage
+from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, coverage
 
 
 @pytest.fixture(scope="module")

@@ -274,7 +274,7 @@ def normal(x_BT: np.ndarray) -> np.ndarray:
 @pytest.mark.realdata
 def test_the_real_rows_train_and_are_evaluated(data_root: Path, tmp_path: Path) -> None:
     from ecg_lightning.encoders.vit import ViT
-    from ecg_lightning.evaluation.readout import BEAT_PARTS, read_out
+    from ecg_lightning.readout import BEAT_PARTS, read_out
 
     data = heartbeat(data_root / "heartbeat", tmp_path)
     assert np.bincount(data.labelled.y).tolist() == [200] * 5

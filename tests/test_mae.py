@@ -18,7 +18,7 @@ from torch import Tensor
 from ecg_lightning.data.ptbxl import PTBXL
 from ecg_lightning.data.windows import Batch, to_signal
 from ecg_lightning.encoders.base import Encoder
-from ecg_lightning.encoders.vit import ViT, patchify
+from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.mae import MAE, normalise_patches, random_mask, reconstruction_error
 from ecg_lightning.signal import SignalSpec
@@ -104,7 +104,7 @@ class MeanPredictor(MAE):
 
     def _guess(self, x_BLT: Tensor, valid_BT: Tensor | None) -> Any:
         _, mask = super()._guess(x_BLT, valid_BT)
-        target = patchify(x_BLT, self.patch)
+        target = self.patches.patchify(x_BLT)
         target = normalise_patches(target)[0] if self.normalise_targets else target
         return target.mean(dim=-1, keepdim=True).expand_as(target), mask
 
@@ -130,7 +130,7 @@ def test_the_guess_is_blind_to_what_is_hidden_and_sees_the_rest() -> None:
         return model.reconstruct(x)
 
     before = guess(x)
-    hidden = before.masked[:, None].expand_as(x)
+    hidden = before.masked
     after = guess(torch.where(hidden, torch.randn_like(x), x))
     assert torch.equal(after.guess, before.guess)
     seen = guess(torch.where(hidden, x, torch.randn_like(x)))
@@ -146,7 +146,7 @@ def test_decoder_gets_every_token_in_its_place() -> None:
     N, encoder = 10, model.encoder
     assert isinstance(encoder, ViT)
     for b in range(3):
-        seen = [n for n in range(N) if not result.masked[b, 20 * n]]
+        seen = [n for n in range(N) if not result.masked[b, 0, 20 * n]]
         encoded = model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
         line = [encoded[seen.index(n)] if n in seen else model.mask_token for n in range(N)]
         wave = [[n / 10_000 ** (2 * i / 16) for i in range(8)] for n in range(N)]
@@ -239,18 +239,19 @@ def test_a_padded_reconstruction_hides_nothing_outside_the_recording() -> None:
     model, (x, valid) = mae(), padded()
     result = model.reconstruct(x, valid)
     reached = valid.view(-1, 10, 20).any(dim=2).repeat_interleave(20, dim=1)
-    assert result.guess.isfinite().all() and not (result.masked & ~reached).any()
+    assert result.guess.isfinite().all() and not (result.masked & ~reached[:, None]).any()
 
 
 def test_reconstruction_keeps_the_window_and_says_which_samples_were_hidden() -> None:
     model, x = mae(), 4 + 2 * torch.randn(3, 2, 200)
     torch.nn.init.zeros_(model.predict.weight)
     signal, guess, masked = model.reconstruct(x)
-    assert torch.equal(signal, x) and guess.shape == x.shape and masked.shape == (3, 200)
-    patches = masked.view(3, 10, 20)
+    assert torch.equal(signal, x) and guess.shape == x.shape and masked.shape == x.shape
+    assert torch.equal(masked.all(dim=1), masked.any(dim=1)), "patches span all leads"
+    patches = masked[:, 0].view(3, 10, 20)
     assert torch.equal(patches.all(dim=2), patches.any(dim=2)) and patches.any(dim=2).sum(dim=1).tolist() == [8] * 3
-    means = patchify(x, 20).mean(dim=-1, keepdim=True).expand(-1, -1, 40)
-    torch.testing.assert_close(patchify(guess, 20), means, msg="a guess of 0 is each patch's own mean")
+    means = model.patches.patchify(x).mean(dim=-1, keepdim=True).expand(-1, -1, 40)
+    torch.testing.assert_close(model.patches.patchify(guess), means, msg="a guess of 0 is each patch's own mean")
 
 
 def test_the_verdict_is_a_sentence_either_way() -> None:

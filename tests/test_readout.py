@@ -14,7 +14,7 @@ from torch import Tensor
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.vit import ViT
-from ecg_lightning.evaluation.readout import BEAT_PARTS, coverage, read_out, split_span, width
+from ecg_lightning.readout import BEAT_PARTS, coverage, read_out, split_span, width
 from ecg_lightning.signal import SignalSpec
 
 

@@ -146,6 +146,7 @@ class MixedWindows(Dataset[RawBatch]):
             _put([part.scale for part in parts], where),
             None if whole else _put([_valid(part) for part in parts], where),
             torch.from_numpy(draw.which),
+            patient=_put([part.patient for part in parts if part.patient is not None], where),
         )
 
 

@@ -158,7 +158,7 @@ class ECGDataModule(UnlabelledData):
     def windows(self, examples: Examples) -> LabelledWindows:
         """The windows of some labelled examples."""
         where = Windows(self.store, examples.row, examples.offset, self.example_samples)
-        return LabelledWindows(where, examples.y, examples.span)
+        return LabelledWindows(where, examples.y, examples.span, self._resident)
 
     def place(self, device: torch.device) -> None:
         """See `UnlabelledData`."""

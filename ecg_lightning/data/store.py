@@ -99,6 +99,15 @@ class Store:
         names = json.dumps([self.fs, self.leads, self.record_id.tolist(), self.digest.tolist()])
         return blake2b(names.encode(), digest_size=8).hexdigest()
 
+    @cached_property
+    def person(self) -> NDArray[np.int64]:
+        """(R,) number of each recording's patient: the same for the same patient in any data set and process."""
+        from hashlib import blake2b
+
+        names, which = np.unique(self.patient, return_inverse=True)
+        numbers = [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True) for name in names]
+        return np.array(numbers, np.int64)[which]
+
     def signal(self, row: int) -> NDArray[np.int16]:
         """One recording, (L, T) int16 steps."""
         begin = self.start[row]

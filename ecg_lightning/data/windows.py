@@ -28,6 +28,7 @@ class RawBatch(NamedTuple):
         which: (B,) int64, the number of each example.
         y: (B,) int64 or (B, C) float32 labels, None for unlabelled windows.
         span: (B, 2) int64, first and one-past-last sample that the label is about; None for the whole window.
+        patient: (B,) int64, windows of the same number are of one patient.
     """
 
     steps: Tensor
@@ -36,6 +37,7 @@ class RawBatch(NamedTuple):
     which: Tensor
     y: Tensor | None = None
     span: Tensor | None = None
+    patient: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> RawBatch:
         """The same batch on another device; what the Trainer calls too."""
@@ -53,6 +55,7 @@ class Batch(NamedTuple):
         y: see `RawBatch`.
         span: see `RawBatch`.
         valid: see `RawBatch`.
+        patient: see `RawBatch`.
     """
 
     x: Tensor
@@ -60,13 +63,14 @@ class Batch(NamedTuple):
     y: Tensor | None = None
     span: Tensor | None = None
     valid: Tensor | None = None
+    patient: Tensor | None = None
 
 
 def to_signal(batch: RawBatch, spec: SignalSpec) -> Batch:
     """Steps to the encoder's units, on the device the batch is on."""
     x_BLT = batch.steps.transpose(1, 2).to(torch.float32) / batch.scale[:, None, None]
     x_BLT = standardise(x_BLT.contiguous(), spec.standardise, batch.valid)
-    return Batch(x_BLT, batch.which, batch.y, batch.span, batch.valid)
+    return Batch(x_BLT, batch.which, batch.y, batch.span, batch.valid, batch.patient)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ class Windows:
             return steps, scale, None
         return steps.masked_fill(~valid[..., None], 0), scale, valid
 
+    def patient(self, index: NDArray[np.int64] | slice = slice(None)) -> Tensor:
+        """(B,) int64 whose some of the windows are, see `RawBatch`."""
+        return torch.from_numpy(self.store.person[self.row[index]])
+
 
 class UnlabelledWindows(Dataset[RawBatch]):
     """Windows that tile recordings, each with some freedom to slide: the crops of pretraining.
@@ -143,7 +151,8 @@ class UnlabelledWindows(Dataset[RawBatch]):
         where = self.share[draw.which] + draw.slide * self.width[draw.which]
         offset = np.minimum((where * (self.slack[draw.which] + 1)).astype(np.int64), self.slack[draw.which])
         windows = Windows(self.store, self.row[draw.which], offset, self.samples)
-        return RawBatch(*windows.gather(np.arange(len(windows)), self.signals), torch.from_numpy(draw.which))
+        parts = windows.gather(np.arange(len(windows)), self.signals)
+        return RawBatch(*parts, torch.from_numpy(draw.which), patient=windows.patient())
 
 
 class LabelledWindows(Dataset[RawBatch]):
@@ -153,12 +162,19 @@ class LabelledWindows(Dataset[RawBatch]):
         windows: where they lie.
         y: (N,) int64 or (N, C) uint8, or None to serve the windows alone.
         span: (N, 2) samples that the label is about, or None for the whole window.
+        signals: the store's signals where they already lie on another device.
 
     Raises:
         UserError: a window holds no sample of its recording.
     """
 
-    def __init__(self, windows: Windows, y: NDArray[np.generic] | None, span: NDArray[np.int64] | None) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        y: NDArray[np.generic] | None,
+        span: NDArray[np.int64] | None,
+        signals: Tensor | None = None,
+    ) -> None:
         outside = (windows.offset >= windows.store.length[windows.row]) | (windows.offset + windows.samples <= 0)
         if outside.any():
             row = windows.row[outside][0]
@@ -166,7 +182,7 @@ class LabelledWindows(Dataset[RawBatch]):
                 f"recording {windows.store.record_id[row]}: a label lies outside its {windows.store.length[row]} "
                 f"samples at {windows.store.fs:g} Hz; fetch its annotations again"
             )
-        self.windows, self.y, self.span = windows, y, span
+        self.windows, self.y, self.span, self.signals = windows, y, span, signals
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -176,7 +192,8 @@ class LabelledWindows(Dataset[RawBatch]):
         y = None if self.y is None else torch.from_numpy(self.y[draw.which])
         span = None if self.span is None else torch.from_numpy(self.span[draw.which])
         y = y.float() if y is not None and y.ndim == 2 else y
-        return RawBatch(*self.windows.gather(draw.which), torch.from_numpy(draw.which), y, span)
+        parts = self.windows.gather(draw.which, self.signals)
+        return RawBatch(*parts, torch.from_numpy(draw.which), y, span, self.windows.patient(draw.which))
 
 
 class Draw(NamedTuple):

@@ -36,6 +36,13 @@ class Encoder(nn.Module):
             (B, N, D); token n describes the n-th of N equal shares of the window.
         """
 
+    def fit_length(self, samples: int) -> int:
+        """The length nearest to `samples`, and not above it where there is one, that the encoder takes.
+
+        Objectives that look at a part of a window ask for it; an encoder of one length alone answers with that.
+        """
+        return samples
+
     def pool(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """Features of a window: the mean of its tokens, unless the encoder knows better.
 
@@ -73,21 +80,73 @@ def token_validity(valid_BT: Tensor | None, N: int) -> Tensor | None:
 class PatchEncoder(Encoder):
     """An encoder in two halves, between which MAE and JEPA drop tokens.
 
+    Its patches lie in lanes along time: one lane of patches that span all leads, or one lane for each lead. `M = lanes
+    * N` patches are numbered lane by lane.
+
     Attributes:
         patch: `P`, samples of one patch; `N = T / P`.
+        lanes: number of lanes, 1 or L.
     """
 
     patch: int
+    lanes: int = 1
 
     @abstractmethod
     def embed(self, x_BLT: Tensor) -> Tensor:
-        """(B, L, T) to (B, N, D): patches with their positions."""
+        """(B, L, T) to (B, M, D): patches with their positions, each of which knows no other."""
 
     @abstractmethod
     def encode(self, t_BKD: Tensor, valid_BK: Tensor | None = None) -> Tensor:
-        """(B, K, D) to (B, K, D), for any K of the N tokens, in any order, blind to those that are not valid."""
+        """(B, K, D) to (B, K, D), for any K of the M tokens, in any order, blind to those that are not valid."""
+
+    def patchify(self, x_BLT: Tensor) -> Tensor:
+        """(B, L, T) to (B, M, L / lanes * P): the samples of each patch, lead by lead."""
+        B, L, T = x_BLT.shape
+        cut = x_BLT.reshape(B, self.lanes, L // self.lanes, T // self.patch, self.patch).transpose(2, 3)
+        return cut.reshape(B, self.lanes * (T // self.patch), -1)
+
+    def unpatchify(self, p_BMP: Tensor) -> Tensor:
+        """The inverse of `patchify`."""
+        B, M, P = p_BMP.shape
+        N, leads = M // self.lanes, P // self.patch
+        pieces = p_BMP.reshape(B, self.lanes, N, leads, self.patch).transpose(2, 3)
+        return pieces.reshape(B, self.lanes * leads, N * self.patch)
+
+    def patch_validity(self, valid_BT: Tensor | None, M: int) -> Tensor | None:
+        """Which of the M patches hold a sample inside the recording, (B, M) bool, or None where all do."""
+        valid_BN = token_validity(valid_BT, M // self.lanes)
+        return None if valid_BN is None else valid_BN.repeat(1, self.lanes)
 
     def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
-        """See `Encoder.tokens`."""
+        """See `Encoder.tokens`; the mean over the lanes."""
         embedded = self.embed(x_BLT)
-        return self.encode(embedded, token_validity(valid_BT, embedded.shape[1]))
+        B, M, D = embedded.shape
+        encoded = self.encode(embedded, self.patch_validity(valid_BT, M))
+        return encoded.view(B, self.lanes, M // self.lanes, D).mean(dim=1)
+
+    def fit_length(self, samples: int) -> int:
+        """See `Encoder.fit_length`; whole patches."""
+        return max(1, samples // self.patch) * self.patch
+
+
+class CausalEncoder(Encoder):
+    """An encoder in two halves, of which the second looks back in time alone: CPC predicts the first from it.
+
+    Attributes:
+        local_dim: `E`, width of the first half's tokens.
+    """
+
+    local_dim: int
+
+    @abstractmethod
+    def local(self, x_BLT: Tensor) -> Tensor:
+        """(B, L, T) to (B, N, E): each token knows a short stretch of the signal."""
+
+    @abstractmethod
+    def context(self, z_BNE: Tensor) -> Tensor:
+        """(B, N, E) to (B, N, D): token n knows local tokens 0 to n and no later one."""
+
+    def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
+        """See `Encoder.tokens`; what follows the recording is seen by no token inside it."""
+        del valid_BT
+        return self.context(self.local(x_BLT))

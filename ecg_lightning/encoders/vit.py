@@ -46,7 +46,7 @@ class ViT(PatchEncoder):
             UserError: T is not a whole number of patches.
         """
         self._check(x_BLT.shape[-1])
-        patches = patchify(x_BLT, self.patch)
+        patches = self.patchify(x_BLT)
         positions = sincos_positions(patches.shape[1], self.dim).to(patches)
         tokens: Tensor = self.project(patches) + positions
         return tokens
@@ -62,15 +62,3 @@ class ViT(PatchEncoder):
                 f"a window of {samples} samples is no whole number of patches of {self.patch} samples; "
                 "change spec.samples (data.spec.seconds) or encoder.patch_seconds"
             )
-
-
-def patchify(x_BLT: Tensor, patch: int) -> Tensor:
-    """Cut windows into patches of all leads: (B, L, T) to (B, N, L * patch), lead by lead within a patch."""
-    B, L, T = x_BLT.shape
-    return x_BLT.view(B, L, T // patch, patch).transpose(1, 2).reshape(B, T // patch, L * patch)
-
-
-def unpatchify(p_BNP: Tensor, leads: int) -> Tensor:
-    """The inverse of `patchify`: (B, N, L * patch) to (B, L, T)."""
-    B, N, P = p_BNP.shape
-    return p_BNP.view(B, N, leads, P // leads).transpose(1, 2).reshape(B, leads, N * P // leads)

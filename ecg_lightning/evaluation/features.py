@@ -20,7 +20,7 @@ from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.classical.beat_features import rhythm
-from ecg_lightning.evaluation.readout import WINDOW_PARTS, read_out
+from ecg_lightning.readout import WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
 Which = Literal["pretrained", "random"]

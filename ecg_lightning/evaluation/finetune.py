@@ -19,7 +19,7 @@ from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Prediction
-from ecg_lightning.evaluation.readout import read_out, width
+from ecg_lightning.readout import read_out, width
 
 Init = Literal["pretrained", "random"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning import LightningModule
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ecg_lightning import processes
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
@@ -31,7 +32,8 @@ class Objective(LightningModule):
     """Base of all objectives.
 
     An objective's author writes `loss` and `verdict`. Each training step draws its random numbers from a seed of its
-    own, so that a run resumed at any checkpoint repeats exactly what an uninterrupted one does.
+    own, so that a run resumed at any checkpoint repeats exactly what an uninterrupted one does. An objective with a
+    teacher moves it in `after_step`.
 
     Args:
         encoder: the encoder to train; all that is kept at the end.
@@ -42,6 +44,9 @@ class Objective(LightningModule):
     Raises:
         UserError: the warm-up is no share.
     """
+
+    needs_labels: ClassVar[bool] = False
+    """Whether it learns from labelled examples; it is then given `data`, the training examples it learns from."""
 
     def __init__(self, encoder: Encoder, optimizer: OptimizerFactory, warmup: float = 0.1, seed: int = 0) -> None:
         super().__init__()
@@ -72,10 +77,23 @@ class Objective(LightningModule):
             metrics: what `loss` returned, averaged over the validation windows, as `val/NAME`.
         """
 
+    def after_step(self, progress: float) -> None:
+        """Called once after each step of the optimiser, however many batches it took; for those with a teacher.
+
+        Args:
+            progress: share of all steps that are done.
+        """
+
+    @property
+    def exported(self) -> Encoder:
+        """The encoder to keep; the teacher's where that is the better one."""
+        return self.encoder
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step."""
+        """One batch."""
         del batch_idx
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        number = self.trainer.fit_loop.epoch_loop.total_batch_idx * processes.count() + processes.rank()
+        torch.manual_seed(self.seed * 1_000_003 + number)
         losses = self.loss(batch)
         self.log_dict({f"train/{key}": value.detach() for key, value in losses.items()}, batch_size=len(batch.x))
         self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
@@ -90,6 +108,11 @@ class Objective(LightningModule):
         metrics = {f"val/{key}": value for key, value in losses.items()}
         self.log_dict(metrics, batch_size=len(batch.x), sync_dist=True)
         self.log("val", losses["loss"], prog_bar=True, logger=False, batch_size=len(batch.x), sync_dist=True)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step, and what follows it."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step((self.global_step + 1) / max(1, int(self.trainer.estimated_stepping_batches)))
 
     def configure_optimizers(self) -> Any:
         """Warm-up and cosine over all the steps there will be."""

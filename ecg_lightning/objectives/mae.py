@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ecg_lightning.data.windows import Batch
-from ecg_lightning.encoders.base import Encoder, PatchEncoder, token_validity
+from ecg_lightning.encoders.base import Encoder, PatchEncoder
 from ecg_lightning.encoders.transformer import Transformer, initialise, sincos_positions
-from ecg_lightning.encoders.vit import patchify, unpatchify
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import Objective, Verdict
 
@@ -20,12 +19,12 @@ NOTHING_LEARNED = 0.97
 
 
 class Mask(NamedTuple):
-    """A division of the N tokens of each window.
+    """A division of the M tokens of each window.
 
     Attributes:
         visible: (B, K) numbers of the tokens that the encoder sees.
         shown: (B, K) bool, which of these it really sees, where windows have different numbers of tokens; None for all.
-        masked: (B, N) bool, the tokens to reconstruct.
+        masked: (B, M) bool, the tokens to reconstruct.
     """
 
     visible: Tensor
@@ -53,6 +52,17 @@ def random_mask(noise_BN: Tensor, ratio: float, valid_BN: Tensor | None = None) 
     visible = order[:, : int(keep_B1.max())]
     shown = torch.arange(visible.shape[1], device=visible.device) < keep_B1
     return Mask(visible, shown, valid_BN & (rank >= keep_B1))
+
+
+def mask_lanes(noise_BM: Tensor, lanes: int, ratio: float, valid_BM: Tensor | None = None) -> Mask:
+    """Mask the same share of each lane's tokens, as ST-MEM does of each lead's; see `random_mask`."""
+    B, M = noise_BM.shape
+    by_lane = [None if part is None else part.reshape(B * lanes, M // lanes) for part in (noise_BM, valid_BM)]
+    assert by_lane[0] is not None
+    mask = random_mask(by_lane[0], ratio, by_lane[1])
+    first = torch.arange(lanes, device=noise_BM.device).repeat(B)[:, None] * (M // lanes)
+    shown = None if mask.shown is None else mask.shown.reshape(B, -1)
+    return Mask((mask.visible + first).view(B, -1), shown, mask.masked.view(B, M))
 
 
 def _visible(count: int, ratio: float) -> int:
@@ -90,7 +100,7 @@ class Reconstruction(NamedTuple):
     Attributes:
         signal: (B, L, T) the windows.
         guess: (B, L, T) its reconstruction, with each patch's true mean and spread where targets are normalised.
-        masked: (B, T) bool, the samples it did not see.
+        masked: (B, L, T) bool, the samples it did not see.
     """
 
     signal: Tensor
@@ -147,17 +157,16 @@ class MAE(Objective):
             )
         self.mask_ratio = mask_ratio
         self.normalise_targets = normalise_targets
-        self.patch = encoder.patch
         self.widen = nn.Linear(encoder.dim, decoder_dim)
         self.mask_token = nn.Parameter(torch.empty(decoder_dim).normal_(std=0.02))
         self.decoder = Transformer(decoder_dim, decoder_depth, decoder_heads)
-        self.predict = nn.Linear(decoder_dim, len(encoder.spec.leads) * self.patch)
+        self.predict = nn.Linear(decoder_dim, len(encoder.spec.leads) // encoder.lanes * encoder.patch)
         for part in (self.widen, self.decoder, self.predict):
             part.apply(initialise)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.loss`; `relative_error` is logged beside the loss."""
-        target = patchify(batch.x, self.patch)
+        target = self.patches.patchify(batch.x)
         if self.normalise_targets:
             target, _, _ = normalise_patches(target)
         prediction, mask = self._guess(batch.x, batch.valid)
@@ -182,36 +191,52 @@ class MAE(Objective):
         """Reconstruct windows, (B, L, T) standardised, from a random part of each; `valid_BT` as in `Batch`."""
         prediction, mask = self._guess(x_BLT, valid_BT)
         if self.normalise_targets:
-            _, mean, deviation = normalise_patches(patchify(x_BLT, self.patch))
+            _, mean, deviation = normalise_patches(self.patches.patchify(x_BLT))
             prediction = prediction * deviation + mean
-        masked = mask.masked.repeat_interleave(self.patch, dim=1)
-        return Reconstruction(x_BLT, unpatchify(prediction, x_BLT.shape[1]), masked)
+        hidden = mask.masked[..., None].expand_as(prediction)
+        return Reconstruction(x_BLT, self.patches.unpatchify(prediction), self.patches.unpatchify(hidden))
+
+    @property
+    def patches(self) -> PatchEncoder:
+        """The encoder."""
+        assert isinstance(self.encoder, PatchEncoder)
+        return self.encoder
 
     def _guess(self, x_BLT: Tensor, valid_BT: Tensor | None) -> tuple[Tensor, Mask]:
-        """Predicted patches, (B, N, L * P), and the mask they were predicted under."""
-        encoder = self.encoder
-        assert isinstance(encoder, PatchEncoder)
+        """Predicted patches, (B, M, P), and the mask they were predicted under."""
+        encoder = self.patches
         tokens = encoder.embed(x_BLT)
-        B, N, _ = tokens.shape
-        valid_BN = token_validity(valid_BT, N)
-        mask = random_mask(torch.rand(B, N, device=tokens.device), self.mask_ratio, valid_BN)
+        B, M, _ = tokens.shape
+        valid_BM = encoder.patch_validity(valid_BT, M)
+        mask = mask_lanes(torch.rand(B, M, device=tokens.device), encoder.lanes, self.mask_ratio, valid_BM)
         seen = encoder.encode(_take(tokens, mask.visible), mask.shown)
-        decoder_in = self._fill(self.widen(seen), mask, N)
-        prediction: Tensor = self.predict(self.decoder(decoder_in, valid_BN))
+        full = self._fill(self.widen(seen), mask)
+        decoded = self.decoder(*self._by_lane(full, valid_BM))
+        prediction: Tensor = self.predict(decoded).view(B, M, -1)
         return prediction, mask
 
-    def _whole(self, masked_BN: Tensor, valid_BT: Tensor | None) -> Tensor:
-        """Of the masked patches those that lie inside the recording from end to end."""
-        return masked_BN if valid_BT is None else masked_BN & valid_BT.view(*masked_BN.shape, self.patch).all(dim=2)
+    def _by_lane(self, full_BMD: Tensor, valid_BM: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Lane by lane, each with positions of its own: the decoder sees no other lead (ST-MEM)."""
+        B, M, D = full_BMD.shape
+        lanes = self.patches.lanes
+        rows = full_BMD.reshape(B * lanes, M // lanes, D)
+        valid = None if valid_BM is None else valid_BM.reshape(B * lanes, M // lanes)
+        return rows + sincos_positions(M // lanes, D).to(rows), valid
 
-    def _fill(self, seen_BKD: Tensor, mask: Mask, N: int) -> Tensor:
-        """Put the visible tokens back in their places, mask tokens in the others, and add positions."""
-        B, _, D = seen_BKD.shape
-        full = self.mask_token.to(seen_BKD.dtype).expand(B, N, D)
+    def _whole(self, masked_BM: Tensor, valid_BT: Tensor | None) -> Tensor:
+        """Of the masked patches those that lie inside the recording from end to end."""
+        if valid_BT is None:
+            return masked_BM
+        whole_BN = valid_BT.view(len(valid_BT), -1, self.patches.patch).all(dim=2)
+        return masked_BM & whole_BN.repeat(1, self.patches.lanes)
+
+    def _fill(self, seen_BKD: Tensor, mask: Mask) -> Tensor:
+        """Put the visible tokens back in their places, and mask tokens in the others."""
+        D = seen_BKD.shape[-1]
+        full = self.mask_token.to(seen_BKD.dtype).expand(*mask.masked.shape, D)
         if mask.shown is not None:
             seen_BKD = torch.where(mask.shown[..., None], seen_BKD, self.mask_token.to(seen_BKD.dtype))
-        full = full.scatter(1, mask.visible[..., None].expand(-1, -1, D), seen_BKD)
-        return full + sincos_positions(N, D).to(full)
+        return full.scatter(1, mask.visible[..., None].expand(-1, -1, D), seen_BKD)
 
 
 def _take(t_BND: Tensor, index_BK: Tensor) -> Tensor:

@@ -1,0 +1,138 @@
+"""The contract of every augmentation, and how several of them make a view."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ecg_lightning.errors import UserError
+from ecg_lightning.signal import SignalSpec
+
+Drawn = dict[str, Tensor]
+"""The random numbers of a batch by name, each (B, ...): a row for every window."""
+
+Windows = tuple[Tensor, Tensor | None]
+"""(B, L, T) float32 signals and (B, T) bool, the samples inside their recording, None where all are."""
+
+
+class Augmentation(nn.Module):
+    """Changes each window of a batch by random numbers of its own.
+
+    An author writes `draw` and `apply`. All that is random is drawn first, from torch's generator of the batch's
+    device, so that a seed fixes it and a naive version can be given the same numbers. Amplitudes are in what the
+    encoder reads, of which one standard deviation of an ECG is about 1.
+
+    Args:
+        p: share of the windows that are changed.
+
+    Attributes:
+        spec: the signal to augment, once `prepare` has told it.
+
+    Raises:
+        UserError: `p` is no share.
+    """
+
+    spec: SignalSpec
+
+    def __init__(self, p: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise UserError(f"augment {type(self).__name__}: p={p} must lie between 0 and 1")
+        self.p = p
+
+    def prepare(self, spec: SignalSpec) -> None:
+        """Learn which signal is augmented, before any work.
+
+        Raises:
+            UserError: this augmentation cannot be, at this rate or with these leads.
+        """
+        self.spec = spec
+
+    @abstractmethod
+    def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
+        """Random numbers for each window of a batch, on its device."""
+
+    @abstractmethod
+    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:  # type: ignore[override]
+        """Change every window by its numbers; what lies outside the recording is 0 before and after.
+
+        Args:
+            x_BLT: (B, L, T) float32; not changed in place.
+            drawn: what `draw` gave.
+            valid_BT: (B, T) bool, the samples inside the recording, one stretch of each window; None where all are.
+
+        Returns:
+            The changed signals, and which of their samples lie inside.
+        """
+
+    def forward(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Windows:
+        """Draw, and change a share `p` of the windows."""
+        changed, inside = self.apply(x_BLT, self.draw(x_BLT, valid_BT), valid_BT)
+        if self.p == 1:
+            return changed, inside
+        chosen_B = torch.rand(len(x_BLT), device=x_BLT.device) < self.p
+        if inside is not None:
+            before = torch.ones_like(inside) if valid_BT is None else valid_BT
+            inside = torch.where(chosen_B[:, None], inside, before)
+        return torch.where(chosen_B[:, None, None], changed, x_BLT), inside
+
+
+class View(nn.Module):
+    """Augmentations one after the other: what makes a view of each window.
+
+    Args:
+        steps: the augmentations, in order.
+    """
+
+    def __init__(self, steps: Sequence[Augmentation]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+
+    def prepare(self, spec: SignalSpec) -> None:
+        """See `Augmentation.prepare`."""
+        for step in self.steps:
+            assert isinstance(step, Augmentation)
+            step.prepare(spec)
+
+    @torch.no_grad()
+    def forward(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Windows:
+        """(B, L, T) and which samples lie inside, to a view of the same shape."""
+        for step in self.steps:
+            x_BLT, valid_BT = step(x_BLT, valid_BT)
+        return x_BLT, valid_BT
+
+
+def extent(x_BLT: Tensor, valid_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where each recording begins in its window and how many samples it has there, (B,) int64 each.
+
+    Args:
+        x_BLT: (B, L, T).
+        valid_BT: (B, T) bool, one stretch of each window, or None for all.
+    """
+    B, _, T = x_BLT.shape
+    if valid_BT is None:
+        return (torch.zeros(B, dtype=torch.int64, device=x_BLT.device),
+                torch.full((B,), T, dtype=torch.int64, device=x_BLT.device))  # fmt: skip
+    return valid_BT.int().argmax(dim=1), valid_BT.sum(dim=1)
+
+
+def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
+    """The signals between their samples, by linear interpolation.
+
+    Args:
+        x_BLT: (B, L, T).
+        position_BK: (B, K) where, in samples; beyond either end the last sample stands.
+
+    Returns:
+        (B, L, K).
+    """
+    position_BK = position_BK.clamp(0, x_BLT.shape[-1] - 1)
+    low_BK = position_BK.floor().long()
+    share = (position_BK - low_BK).to(x_BLT)[:, None]
+    high_BK = (low_BK + 1).clamp(max=x_BLT.shape[-1] - 1)
+    L = x_BLT.shape[1]
+    low, high = (x_BLT.gather(2, index[:, None].expand(-1, L, -1)) for index in (low_BK, high_BK))
+    return torch.lerp(low, high, share)

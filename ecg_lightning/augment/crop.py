@@ -1,0 +1,43 @@
+"""Random resized crop (Szegedy et al. 2015), on time: the augmentation that contrastive ECG models gain most from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent, sample_at
+from ecg_lightning.errors import UserError
+
+
+class RandomResizedCrop(Augmentation):
+    """Cuts a stretch out of the recording and stretches it to the recording's length in the window.
+
+    Args:
+        share: smallest and largest share that is cut out; Mehari and Strodthoff (2022) take .5 to 1.
+        p: see `Augmentation`.
+
+    Raises:
+        UserError: the shares are none.
+    """
+
+    def __init__(self, share: tuple[float, float] = (0.5, 1.0), p: float = 1.0) -> None:
+        super().__init__(p)
+        if not 0 < share[0] <= share[1] <= 1:
+            raise UserError(f"augment RandomResizedCrop: share={list(share)} must be two rising numbers in (0, 1]")
+        self.share = share
+
+    def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
+        """`share` (B,) that is cut out, and `place` (B,) of its beginning among the possible ones, in [0, 1)."""
+        low, high = self.share
+        share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
+        return {"share": low + (high - low) * share, "place": place}
+
+    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
+        """See `Augmentation.apply`."""
+        begin, length = (part[:, None] for part in extent(x_BLT, valid_BT))
+        last = length - 1
+        share, place = drawn["share"][:, None], drawn["place"][:, None]
+        t_BT = torch.arange(x_BLT.shape[-1], device=x_BLT.device) - begin
+        position = begin + last * place * (1 - share) + t_BT * share
+        cut = sample_at(x_BLT, torch.where((t_BT >= 0) & (t_BT <= last), position, begin))
+        return (cut, None) if valid_BT is None else (cut * valid_BT[:, None], valid_BT)

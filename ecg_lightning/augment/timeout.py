@@ -1,0 +1,42 @@
+"""Time out: a stretch of the recording falls silent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent
+from ecg_lightning.errors import UserError
+
+
+class TimeOut(Augmentation):
+    """Sets a stretch of all leads to 0.
+
+    Args:
+        share: smallest and largest share of the recording that falls silent; Mehari and Strodthoff (2022) take .2 to .4.
+        p: see `Augmentation`.
+
+    Raises:
+        UserError: the shares are none.
+    """
+
+    def __init__(self, share: tuple[float, float] = (0.2, 0.4), p: float = 1.0) -> None:
+        super().__init__(p)
+        if not 0 < share[0] <= share[1] < 1:
+            raise UserError(f"augment TimeOut: share={list(share)} must be two rising numbers between 0 and 1")
+        self.share = share
+
+    def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
+        """`share` (B,) that falls silent, and `place` (B,) of its beginning among the possible ones, in [0, 1)."""
+        low, high = self.share
+        share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
+        return {"share": low + (high - low) * share, "place": place}
+
+    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
+        """See `Augmentation.apply`."""
+        begin, length = extent(x_BLT, valid_BT)
+        silent = (drawn["share"] * length).long()
+        first = begin + (drawn["place"] * (length - silent + 1)).long()
+        t_T = torch.arange(x_BLT.shape[-1], device=x_BLT.device)
+        heard = (t_T < first[:, None]) | (t_T >= (first + silent)[:, None])
+        return x_BLT * heard[:, None], valid_BT

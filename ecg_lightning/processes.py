@@ -1,0 +1,40 @@
+"""What the processes of a distributed training tell one another, with gradients; a process alone talks to nobody."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_gather, all_reduce
+
+
+def count() -> int:
+    """Number of processes that train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return distributed.get_rank() if count() > 1 else 0
+
+
+def gather(x: Tensor) -> Tensor:
+    """The rows of all processes, in their order.
+
+    The gradient of each process' rows is the sum over all processes. A loss that every process computes on the
+    gathered rows, averaged over the processes as DDP does, has therefore the gradient of one process with all rows.
+
+    Args:
+        x: (B, ...) of the same shape in each process.
+
+    Returns:
+        (count * B, ...).
+    """
+    return x if count() == 1 else torch.cat(list(all_gather(x)))  # type: ignore[no-untyped-call]
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum over all processes, with gradients."""
+    if count() == 1:
+        return x
+    summed: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
+    return summed
