@@ -21,7 +21,7 @@ Windows = tuple[Tensor, Tensor | None]
 class Augmentation(nn.Module):
     """Changes each window of a batch by random numbers of its own.
 
-    An author writes `draw` and `apply`. All that is random is drawn first, from torch's generator of the batch's
+    An author writes `draw` and `change`. All that is random is drawn first, from torch's generator of the batch's
     device, so that a seed fixes it and a naive version can be given the same numbers. Amplitudes are in what the
     encoder reads, of which one standard deviation of an ECG is about 1.
 
@@ -56,7 +56,7 @@ class Augmentation(nn.Module):
         """Random numbers for each window of a batch, on its device."""
 
     @abstractmethod
-    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:  # type: ignore[override]
+    def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
         """Change every window by its numbers; what lies outside the recording is 0 before and after.
 
         Args:
@@ -70,7 +70,7 @@ class Augmentation(nn.Module):
 
     def forward(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Windows:
         """Draw, and change a share `p` of the windows."""
-        changed, inside = self.apply(x_BLT, self.draw(x_BLT, valid_BT), valid_BT)
+        changed, inside = self.change(x_BLT, self.draw(x_BLT, valid_BT), valid_BT)
         if self.p == 1:
             return changed, inside
         chosen_B = torch.rand(len(x_BLT), device=x_BLT.device) < self.p

@@ -32,8 +32,8 @@ class RandomResizedCrop(Augmentation):
         share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
         return {"share": low + (high - low) * share, "place": place}
 
-    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
-        """See `Augmentation.apply`."""
+    def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
+        """See `Augmentation.change`."""
         begin, length = (part[:, None] for part in extent(x_BLT, valid_BT))
         last = length - 1
         share, place = drawn["share"][:, None], drawn["place"][:, None]

@@ -13,7 +13,7 @@ class TimeOut(Augmentation):
     """Sets a stretch of all leads to 0.
 
     Args:
-        share: smallest and largest share of the recording that falls silent; Mehari and Strodthoff (2022) take .2 to .4.
+        share: smallest and largest share of the recording that falls silent; .2 to .4 in Mehari and Strodthoff (2022).
         p: see `Augmentation`.
 
     Raises:
@@ -32,8 +32,8 @@ class TimeOut(Augmentation):
         share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
         return {"share": low + (high - low) * share, "place": place}
 
-    def apply(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
-        """See `Augmentation.apply`."""
+    def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
+        """See `Augmentation.change`."""
         begin, length = extent(x_BLT, valid_BT)
         silent = (drawn["share"] * length).long()
         first = begin + (drawn["place"] * (length - silent + 1)).long()
