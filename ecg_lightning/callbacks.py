@@ -1,8 +1,7 @@
-"""What happens around training: the plain-words verdict, the early stop, pictures of reconstructions."""
+"""What happens around training: checkpoints, the early stop, pictures of reconstructions."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,50 +15,9 @@ from lightning.pytorch.loggers import WandbLogger
 from ecg_lightning.data.mix import MixedWindows
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.data.windows import Batch, Draw, UnlabelledWindows, to_signal
-from ecg_lightning.objectives.base import Objective
 from ecg_lightning.objectives.mae import MAE
 from ecg_lightning.reporting.ecg_paper import draw_reconstruction
 from ecg_lightning.signal import TYPICAL_SPREAD_MV
-
-log = logging.getLogger(__name__)
-
-
-class Verdicts(Callback):
-    """Warns in plain words of a run that goes nowhere, and lays the figures of its validation into each checkpoint."""
-
-    WARN_AFTER = 5
-    """Epochs; by then every objective here has left its trivial solution when it ever will."""
-
-    METRICS = "validation_metrics"
-    """Their key in a checkpoint."""
-
-    def __init__(self) -> None:
-        self.judged = False
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge once, at the first validation after `WARN_AFTER` epochs."""
-        if trainer.sanity_checking or trainer.current_epoch + 1 < self.WARN_AFTER or self.judged:
-            return
-        self.judged = True
-        verdict = cast(Objective, pl_module).verdict(_validation_metrics(trainer))
-        if not verdict.learned and trainer.is_global_zero:
-            log.warning(f"After {trainer.current_epoch + 1} epochs: {verdict.sentence}")
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """The last validation's figures, by name."""
-        checkpoint[self.METRICS] = _validation_metrics(trainer)
-
-    def state_dict(self) -> dict[str, Any]:
-        """A continued run is not warned again."""
-        return {"judged": self.judged}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.judged = state_dict["judged"]
-
-
-def _validation_metrics(trainer: Trainer) -> dict[str, float]:
-    return {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
 
 
 class Checkpoint(ModelCheckpoint):

@@ -21,11 +21,13 @@ from ecg_lightning.build import (
     build_trainer,
     plain,
 )
-from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
+from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture
 from ecg_lightning.data.identity import count_people
+from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
+from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
 
@@ -60,7 +62,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     )
     best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
     loggers = build_loggers(config.logger, run_dir, run_config)
-    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers)
+    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best, data), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
     try:
@@ -77,11 +79,11 @@ def _log_short_epochs(trainer: Trainer, batches: int) -> None:
     trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, batches))  # type: ignore[attr-defined]
 
 
-def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint) -> list[Callback]:
+def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint, data: UnlabelledData) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
-        Verdicts(),
+        LearningCheck(data, data if isinstance(data, ECGDataModule) else None),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
     ]
@@ -141,8 +143,8 @@ def _export(
         )
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     objective.load_state_dict(state["state_dict"])
-    metrics, epoch = state[Verdicts.METRICS], int(state["epoch"])
-    verdict = objective.verdict(metrics)
+    metrics, epoch = state[METRICS], int(state["epoch"])
+    verdict = judge(objective, metrics)
     training = {
         "data": data.seen(),
         "config": run_config,
@@ -154,7 +156,7 @@ def _export(
         "commit": provenance.commit(),
     }
     path = run_dir / ENCODER
-    save_encoder(path, objective.encoder, run_config["encoder"], training)
+    save_encoder(path, objective.exported, run_config["encoder"], training)
     log.log(logging.INFO if verdict.learned else logging.WARNING, verdict.sentence)
     log.info(f"encoder of epoch {epoch + 1} in {path}")
     return path

@@ -37,7 +37,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "metrics_log", "members"},
+    {"callbacks", "learning", "metrics_log", "members"},
     {"build"},
     {"precheck"},
     {"pretraining", "assessment", "prediction"},
