@@ -1,0 +1,117 @@
+"""What the framework costs a training step, and what CPC's one matrix product saves.
+
+Every objective is trained by its defaults on synthetic 12-lead recordings: by `train.py`'s Trainer with its logging,
+and by a loop of plain torch around the same model. They take turns, and the median of the turns is compared.
+CPC's loss is compared with a loop over time at its published settings.
+
+    python benchmarks/objectives.py
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from lightning import Callback, LightningModule, Trainer
+from omegaconf import DictConfig
+from torch.nn import functional as F
+
+from ecg_lightning.build import build_loggers, build_optimizer, build_trainer, build_training
+from ecg_lightning.data.synthetic.write import write_dataset
+from ecg_lightning.data.unlabelled import UnlabelledData
+from ecg_lightning.data.windows import to_signal
+from ecg_lightning.objectives.base import Objective, parameter_groups
+from ecg_lightning.objectives.cpc import contrast
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+TURNS, STEPS, WARM = 3, 12, 4
+"""Turns of each, steps of a turn, and those of them that are not timed."""
+
+
+class Clock(Callback):
+    """Times the steps of a training, but for the first ones."""
+
+    def __init__(self) -> None:
+        self.begin = self.seconds = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The first timed step begins."""
+        if batch_idx == WARM:
+            self.begin = perf_counter()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """A step ends."""
+        self.seconds = perf_counter() - self.begin
+
+
+def by_trainer(config: DictConfig, data: UnlabelledData, objective: Objective, scratch: Path) -> float:
+    """Seconds a step in the Trainer."""
+    clock = Clock()
+    trainer = build_trainer(config.trainer, scratch, [clock], build_loggers(config.logger, scratch, {}))
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        trainer.fit(objective, train_dataloaders=data.train_dataloader(), datamodule=None)
+    return clock.seconds / (STEPS - WARM)
+
+
+def by_hand(config: DictConfig, data: UnlabelledData, objective: Objective) -> float:
+    """Seconds a step in a loop of plain torch."""
+    optimizer = build_optimizer(config.optimizer)(parameter_groups(objective))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    begin = 0.0
+    for step, raw in zip(range(STEPS), data.train_dataloader(), strict=False):
+        if step == WARM:
+            begin = perf_counter()
+        loss = objective.loss(to_signal(raw, data.spec))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        objective.after_step(step / STEPS)
+    return (perf_counter() - begin) / (STEPS - WARM)
+
+
+def framework(scratch: Path) -> None:
+    write_dataset(scratch / "data", records=200, holter=0, holter_minutes=1.0, workers=0)
+    print("| objective, encoder | plain torch | Trainer | ratio |\n|---|---|---|---|")
+    for name in sorted(path.stem for path in (CONF / "objective").glob("*.yaml")):
+        where = [f"data.root={scratch}/data/ptbxl", f"cache_dir={scratch}/cache", "data=synthetic"]
+        limits = ["trainer.max_epochs=1", f"+trainer.limit_train_batches={STEPS}"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("train", [f"objective={name}", *where, *limits, f"run_dir={scratch}"])
+        data, objective = build_training(config)
+        turns = [
+            (by_hand(config, data, objective), by_trainer(config, data, objective, scratch / name / str(turn)))
+            for turn in range(TURNS)
+        ]
+        hand, trainer = (median(times) for times in zip(*turns, strict=True))
+        encoder = type(objective.encoder).__name__
+        ratio = median(theirs / ours for ours, theirs in turns)
+        print(f"| {name}, {encoder} | {1e3 * hand:.0f} ms | {1e3 * trainer:.0f} ms | {ratio:.2f} |", flush=True)
+
+
+BATCH, TOKENS, WIDTH, AHEAD, NEGATIVES = 32, 1000, 512, 12, 128
+"""Of Mehari and Strodthoff (2022)."""
+
+
+def cpc_in_a_loop(predicted_BTE: torch.Tensor, local_BTE: torch.Tensor, negatives_BTN: torch.Tensor) -> torch.Tensor:
+    """The loss as it is published: one position after the other."""
+    loss = predicted_BTE.new_zeros(())
+    rows = torch.arange(len(local_BTE))[:, None]
+    for t in range(predicted_BTE.shape[1]):
+        positive = local_BTE[:, t + AHEAD, None]
+        candidates = torch.cat([positive, local_BTE[rows, negatives_BTN[:, t]]], dim=1)
+        logits = (candidates @ predicted_BTE[:, t, :, None])[..., 0]
+        loss = loss + F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
+    return loss / predicted_BTE.shape[1]
