@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ecg_lightning.encoders.convolution import ConvNorm, ConvolutionalEncoder, Residual
 from ecg_lightning.encoders.initialisation import he_normal
+from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
 WIDTH, EXPANSION, KERNEL = 64, 4, 5
@@ -22,10 +23,15 @@ class XResNet(ConvolutionalEncoder):
     Args:
         spec: the signal, of any length.
         blocks: bottlenecks of each stage.
+
+    Raises:
+        UserError: a stage has none.
     """
 
     def __init__(self, spec: SignalSpec, blocks: tuple[int, int, int, int]) -> None:
         super().__init__(spec, EXPANSION * WIDTH)
+        if min(blocks) < 1:
+            raise UserError(f"encoder.blocks={list(blocks)} must be at least 1 each")
         self.stem = nn.Sequential(
             ConvNorm(len(spec.leads), 32, KERNEL, stride=2),
             ConvNorm(32, 32, KERNEL),
