@@ -16,6 +16,7 @@ from torch import nn
 
 from ecg_lightning.build import build_encoder
 from ecg_lightning.encoders.base import CausalEncoder, Encoder, PatchEncoder, token_validity
+from ecg_lightning.encoders.checkpoint import load_encoder, save_encoder
 from ecg_lightning.encoders.transformer import Block, sincos_positions
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
@@ -109,6 +110,15 @@ def test_an_encoder_says_which_lengths_it_takes(light: Encoder) -> None:
             assert torch.isfinite(light(torch.randn(2, 2, asked))).all()
         except UserError as error:
             assert fit != asked and str(asked) in str(error)
+
+
+@torch.no_grad()
+def test_an_encoder_comes_back_from_its_file(light: Encoder, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    arguments = OmegaConf.to_container(config(request.node.callspec.params["light"]))
+    assert isinstance(arguments, dict)
+    save_encoder(tmp_path / "encoder.pt", light, {str(key): value for key, value in arguments.items()}, {})
+    x = torch.randn(2, 2, SAMPLES)
+    torch.testing.assert_close(load_encoder(tmp_path / "encoder.pt")(x), light(x), rtol=0, atol=0)
 
 
 def test_a_token_sits_over_its_share_of_the_window(light: Encoder) -> None:
