@@ -95,6 +95,7 @@ def test_features_of_a_window_depend_on_nothing_but_the_window(encoder: Encoder)
     first = encoder(x)
     torch.testing.assert_close(encoder(x), first, rtol=0, atol=0)
     torch.testing.assert_close(encoder(x[1:2]), first[1:2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(x.transpose(1, 2).contiguous().transpose(1, 2)), first, rtol=1e-4, atol=1e-5)
     assert (first[0] != first[1]).any()
 
 

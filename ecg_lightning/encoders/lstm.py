@@ -16,9 +16,9 @@ class LSTM(CausalEncoder):
     """One LSTM and one fully connected layer with ReLU.
 
     After Cartwright, Fumoto and McIntosh (University of Surrey), whose second fully connected layer is the classifier.
-    They read one sample a step, of beats of 187; here a step takes several samples, so that windows of seconds take
-    no more steps than a beat did. The features are those of the last step inside the recording, which has seen all
-    of it; steps outside are seen by none inside.
+    They read a sample at each step, 187 for a beat; here a step takes several samples, so that windows of seconds are
+    about as many steps. The features are those of the last step inside the recording, which has seen all of it; steps
+    outside are seen by none inside.
 
     Args:
         spec: the signal, of any length; a last step that the window does not fill is filled with zeros.
@@ -46,7 +46,7 @@ class LSTM(CausalEncoder):
         """See `CausalEncoder.local`; the samples of each step as they are, lead by lead."""
         B, L, T = x_BLT.shape
         whole = F.pad(x_BLT, (0, -T % self.step))
-        return whole.view(B, L, -1, self.step).transpose(1, 2).flatten(2)
+        return whole.reshape(B, L, -1, self.step).transpose(1, 2).flatten(2)
 
     def context(self, z_BNE: Tensor) -> Tensor:
         """See `CausalEncoder.context`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from ecg_lightning.encoders.convolution import ConvNorm, ConvolutionalEncoder, Residual
@@ -12,7 +10,7 @@ from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
 WIDTH, EXPANSION, KERNEL = 64, 4, 5
-"""The same in every stage, unlike in a ResNet for images."""
+"""Of every stage: unlike a ResNet for images, it does not widen."""
 
 
 class XResNet(ConvolutionalEncoder):
@@ -38,7 +36,7 @@ class XResNet(ConvolutionalEncoder):
             ConvNorm(32, WIDTH, KERNEL),
             nn.MaxPool1d(3, stride=2, padding=1),
         )
-        self.stages = nn.Sequential(*(nn.Sequential(*stage(number, count)) for number, count in enumerate(blocks)))
+        self.stages = nn.Sequential(*(stage(number, count) for number, count in enumerate(blocks)))
         self.apply(he_normal)
 
     def channels(self, x_BLT: Tensor) -> Tensor:
@@ -47,11 +45,10 @@ class XResNet(ConvolutionalEncoder):
         return out
 
 
-def stage(number: int, blocks: int) -> Iterator[Residual]:
-    """The bottlenecks of a stage, of which the first halves the length in all stages but the first."""
-    for block in range(blocks):
-        first = block == 0
-        yield bottleneck(WIDTH if first and number == 0 else EXPANSION * WIDTH, 2 if first and number > 0 else 1)
+def stage(number: int, blocks: int) -> nn.Sequential:
+    """The bottlenecks of a stage; in all stages but the first, the first bottleneck halves the length."""
+    first = bottleneck(WIDTH, stride=1) if number == 0 else bottleneck(EXPANSION * WIDTH, stride=2)
+    return nn.Sequential(first, *(bottleneck(EXPANSION * WIDTH, stride=1) for _ in range(blocks - 1)))
 
 
 def bottleneck(inputs: int, stride: int) -> Residual:
