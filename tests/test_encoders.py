@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ecg_lightning.build import build_encoder
-from ecg_lightning.encoders.base import Encoder, PatchEncoder, token_validity
+from ecg_lightning.encoders.base import CausalEncoder, Encoder, PatchEncoder, token_validity
+from ecg_lightning.encoders.checkpoint import load_encoder, save_encoder
 from ecg_lightning.encoders.transformer import Block, sincos_positions
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
@@ -36,40 +38,102 @@ def spec_of(leads: int, samples: int) -> SignalSpec:
     return SignalSpec(fs=100, leads=TWELVE_LEADS[:leads], samples=samples)
 
 
+SAMPLES = 300
+"""Samples that are whole patches of every encoder of conf/encoder, at 100 Hz."""
+
+SHAPES = ((3, SAMPLES), (1, 4 * SAMPLES), (12, 2 * SAMPLES))
+
+LARGE = [name for name in ENCODERS if name.endswith(("_small", "_base"))]
+LIGHT = [name for name in ENCODERS if name not in LARGE]
+"""One size of each is enough for most tests."""
+
+
+def build(name: str, leads: int = 2, samples: int = SAMPLES) -> Encoder:
+    """In evaluation mode, and nothing in it so set that it begins as no part of the network at all."""
+    torch.manual_seed(0)
+    encoder = build_encoder(config(name), spec_of(leads, samples)).eval()
+    for parameter in encoder.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return encoder
+
+
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    torch.manual_seed(0)
-    return build_encoder(config(request.param), spec_of(2, 200)).eval()
+    return build(request.param)
 
 
+@pytest.fixture(scope="module", params=LIGHT)
+def light(request: pytest.FixtureRequest) -> Encoder:
+    return build(request.param)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("name", ENCODERS)
 def test_any_number_of_leads_and_several_lengths_give_tokens_and_features(name: str) -> None:
-    for leads, samples in ((1, 1000), (2, 100), (12, 500)):
-        spec = spec_of(leads, samples)
-        encoder = build_encoder(config(name), spec).eval()
-        x = torch.randn(3, leads, samples)
-        with torch.no_grad():
-            tokens, features = encoder.tokens(x), encoder(x)
-        assert (encoder.spec, encoder.dim) == (spec, config(name).dim)
-        assert tokens.shape == (3, tokens.shape[1], encoder.dim) and samples % tokens.shape[1] == 0
-        assert features.shape == (3, encoder.dim) and features.dtype == torch.float32
+    for leads, samples in SHAPES[: 1 if name in LARGE else 3]:
+        encoder, x = build(name, leads, samples), torch.randn(3, leads, samples)
+        tokens, features = encoder.tokens(x), encoder(x)
+        assert encoder.spec == spec_of(leads, samples)
+        assert encoder.dim == config(name).get("dim", encoder.dim)
+        assert tokens.ndim == 3 and tokens.shape[::2] == (3, encoder.dim) and 1 <= tokens.shape[1] <= samples
+        assert features.shape == (3, encoder.dim) and features.dtype == tokens.dtype == torch.float32
         assert torch.isfinite(tokens).all()
         torch.testing.assert_close(features, encoder.pool(tokens))
 
 
 def test_gradient_reaches_every_parameter(encoder: Encoder) -> None:
     encoder.zero_grad()
-    (encoder(torch.randn(4, 2, 200)) * torch.randn(4, encoder.dim)).sum().backward()
+    (encoder(torch.randn(4, 2, SAMPLES)) * torch.randn(4, encoder.dim)).sum().backward()
     silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
     assert not silent
 
 
 @torch.no_grad()
 def test_features_of_a_window_depend_on_nothing_but_the_window(encoder: Encoder) -> None:
-    x = torch.randn(3, 2, 200)
+    x = torch.randn(3, 2, SAMPLES)
     first = encoder(x)
     torch.testing.assert_close(encoder(x), first, rtol=0, atol=0)
     torch.testing.assert_close(encoder(x[1:2]), first[1:2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(x.transpose(1, 2).contiguous().transpose(1, 2)), first, rtol=1e-4, atol=1e-5)
+    assert (first[0] != first[1]).any()
+
+
+@torch.no_grad()
+def test_an_encoder_says_which_lengths_it_takes(light: Encoder) -> None:
+    """What `fit_length` answers is taken; a length that it would not answer is taken or refused in words."""
+    assert light.fit_length(SAMPLES) == SAMPLES
+    for asked in (SAMPLES - 1, SAMPLES // 2 + 1, 3 * SAMPLES // 2):
+        fit = light.fit_length(asked)
+        assert fit <= asked or fit == light.spec.samples
+        assert torch.isfinite(light(torch.randn(2, 2, fit))).all()
+        try:
+            assert torch.isfinite(light(torch.randn(2, 2, asked))).all()
+        except UserError as error:
+            assert fit != asked and str(asked) in str(error)
+
+
+@torch.no_grad()
+def test_an_encoder_comes_back_from_its_file(light: Encoder, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    arguments = OmegaConf.to_container(config(request.node.callspec.params["light"]))
+    assert isinstance(arguments, dict)
+    save_encoder(tmp_path / "encoder.pt", light, {str(key): value for key, value in arguments.items()}, {})
+    x = torch.randn(2, 2, SAMPLES)
+    torch.testing.assert_close(load_encoder(tmp_path / "encoder.pt")(x), light(x), rtol=0, atol=0)
+
+
+def test_a_token_sits_over_its_share_of_the_window(light: Encoder) -> None:
+    """The sample that changes a token most lies in the token's share or beside it, for most of the tokens."""
+    x = torch.randn(4, 2, SAMPLES, requires_grad=True)
+    tokens = light.tokens(x)
+    N = tokens.shape[1]
+    off = []
+    for n in range(0, N, -(-N // 30)):
+        (slope,) = torch.autograd.grad((tokens[:, n] * torch.randn(4, light.dim)).sum(), x, retain_graph=True)
+        seen = slope.square().sum(dim=(0, 1))
+        assert seen.any()
+        off.append(abs(seen.argmax().item() + 0.5 - (n + 0.5) * SAMPLES / N))
+    assert np.median(off) <= max(SAMPLES / N, 5)
 
 
 @torch.no_grad()
@@ -78,30 +142,41 @@ def test_a_patch_encoder_lets_tokens_be_dropped_in_between(encoder: Encoder) -> 
     if not isinstance(encoder, PatchEncoder):
         assert "embed" not in dir(encoder), "an encoder with an embed of its own should be a PatchEncoder"
         return
-    x = torch.randn(2, 2, 200)
-    tokens = encoder.embed(x)
-    assert tokens.shape == (2, 200 // encoder.patch, encoder.dim)
-    for n in range(tokens.shape[1]):
-        changed = x.clone()
-        changed[..., n * encoder.patch : (n + 1) * encoder.patch] += 1.0
-        differs = (encoder.embed(changed) != tokens).any(dim=2)
-        assert differs.nonzero()[:, 1].unique().tolist() == [n]
-    order = torch.randperm(tokens.shape[1])
+    x = torch.randn(2, 2, SAMPLES)
+    tokens, N = encoder.embed(x), SAMPLES // encoder.patch
+    M = encoder.lanes * N
+    assert encoder.lanes in (1, 2) and tokens.shape == (2, M, encoder.dim)
+    for m in range(M):
+        lane, n = divmod(m, N)
+        changed = x.clone().view(2, encoder.lanes, -1, N, encoder.patch)
+        changed[:, lane, :, n] = torch.randn_like(changed[:, lane, :, n])
+        differs = (encoder.embed(changed.view_as(x)) != tokens).any(dim=2)
+        assert differs.nonzero()[:, 1].unique().tolist() == [m]
+    order = torch.randperm(M)
     torch.testing.assert_close(encoder.encode(tokens[:, order]), encoder.encode(tokens)[:, order], rtol=1e-4, atol=1e-4)
     assert encoder.encode(tokens[:, :3]).shape == (2, 3, encoder.dim)
 
 
+@torch.no_grad()
+def test_a_causal_encoder_looks_back_alone(light: Encoder) -> None:
+    if not isinstance(light, CausalEncoder):
+        assert "context" not in dir(light), "an encoder with a context of its own should be a CausalEncoder"
+        return
+    x = torch.randn(2, 2, SAMPLES)
+    local = light.local(x)
+    context = light.context(local)
+    N = local.shape[1]
+    assert local.shape == (2, N, light.local_dim) and context.shape == (2, N, light.dim)
+    torch.testing.assert_close(light.tokens(x), context)
+    for n in (0, 1, N // 2, N - 1):
+        changed = local.clone()
+        changed[:, n:] = torch.randn_like(changed[:, n:])
+        found = light.context(changed)
+        torch.testing.assert_close(found[:, :n], context[:, :n], rtol=1e-3, atol=1e-4)
+        assert (found[:, n] - context[:, n]).abs().amax() > 1e-3
+
+
 # --- padding ----------------------------------------------------------------------------------------------------
-
-
-LIGHT = [name for name in ENCODERS if not name.endswith(("_small", "_base"))]
-"""One size of each is enough here."""
-
-
-@pytest.fixture(scope="module", params=LIGHT)
-def light(request: pytest.FixtureRequest) -> Encoder:
-    torch.manual_seed(0)
-    return build_encoder(config(request.param), spec_of(2, 200)).eval()
 
 
 @settings(deadline=None, max_examples=60)
@@ -121,7 +196,7 @@ def test_a_token_is_valid_where_its_share_holds_a_sample_of_the_recording(data: 
 
 @torch.no_grad()
 def test_where_all_samples_are_valid_the_mask_changes_nothing(light: Encoder) -> None:
-    x, valid = torch.randn(3, 2, 200), torch.ones(3, 200, dtype=torch.bool)
+    x, valid = torch.randn(3, 2, SAMPLES), torch.ones(3, SAMPLES, dtype=torch.bool)
     torch.testing.assert_close(light.tokens(x, valid), light.tokens(x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(light(x, valid), light(x), rtol=1e-4, atol=1e-5)
 
@@ -136,11 +211,11 @@ def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_i
     alone = torch.zeros(2, 2, held * light.patch)
     alone[..., :samples] = x
     truth, pooled = light.tokens(alone), light(alone)
-    for T in (200, 200 + 6 * light.patch):
+    for length in (SAMPLES, SAMPLES + 6 * light.patch):
         for beyond in (0.0, 100.0):
-            padded = torch.full((2, 2, T), beyond)
+            padded = torch.full((2, 2, length), beyond)
             padded[..., : held * light.patch] = alone
-            valid = (torch.arange(T) < samples).expand(2, T)
+            valid = (torch.arange(length) < samples).expand(2, length)
             torch.testing.assert_close(light.tokens(padded, valid)[:, :held], truth, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(light(padded, valid), pooled, rtol=1e-4, atol=1e-4)
 
@@ -149,20 +224,35 @@ def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_i
 def test_padding_on_both_sides_and_of_different_lengths_is_seen_by_no_valid_token(light: Encoder) -> None:
     if not isinstance(light, PatchEncoder):
         return
-    N = 200 // light.patch
+    N = SAMPLES // light.patch
     valid_BN = torch.ones(3, N, dtype=torch.bool)
     valid_BN[0, :2], valid_BN[1, N // 2 :], valid_BN[2, [0, -1]] = False, False, False
     valid = valid_BN.repeat_interleave(light.patch, dim=1)
-    x = torch.randn(3, 2, 200) * valid[:, None]
-    noisy = torch.where(valid[:, None], x, 50 * torch.randn(3, 2, 200))
+    x = torch.randn(3, 2, SAMPLES) * valid[:, None]
+    noisy = torch.where(valid[:, None], x, 50 * torch.randn(3, 2, SAMPLES))
     tokens = light.tokens(x, valid)
     torch.testing.assert_close(light.tokens(noisy, valid)[valid_BN], tokens[valid_BN], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(light(noisy, valid), light(x, valid), rtol=1e-4, atol=1e-4)
     embedded = light.embed(x)
     for b in range(3):
-        alone = light.encode(embedded[b : b + 1, valid_BN[b]])[0]
+        inside = embedded[b].view(light.lanes, N, -1)[:, valid_BN[b]]
+        alone = light.encode(inside.flatten(0, 1)[None]).view_as(inside).mean(dim=0)
         torch.testing.assert_close(tokens[b, valid_BN[b]], alone, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(light(x, valid)[b], light.pool(alone[None])[0], rtol=1e-4, atol=1e-4)
+
+
+def test_padded_windows_train(light: Encoder) -> None:
+    """In training mode, where batches are normalised: whole windows beside such as hold a beat or a single sample."""
+    spans = torch.tensor([[0, SAMPLES], [0, SAMPLES // 3], [SAMPLES // 2, SAMPLES // 2 + 80], [SAMPLES - 1, SAMPLES]])
+    valid = (torch.arange(SAMPLES) >= spans[:, :1]) & (torch.arange(SAMPLES) < spans[:, 1:])
+    encoder = deepcopy(light).train()
+    features = encoder(torch.randn(4, 2, SAMPLES) * valid[:, None], valid)
+    (features * torch.randn(4, encoder.dim)).sum().backward()
+    assert torch.isfinite(features).all()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    for name, value in encoder.state_dict().items():
+        assert torch.isfinite(value).all(), name
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
