@@ -12,15 +12,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
-from ecg_lightning.build import (
-    build_data,
-    build_encoder,
-    build_loggers,
-    build_objective,
-    build_optimizer,
-    build_trainer,
-    plain,
-)
+from ecg_lightning.build import build_loggers, build_trainer, build_training, plain
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.unlabelled import UnlabelledData
@@ -54,10 +46,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
         return run_dir / ENCODER
     seed_everything(config.seed, verbose=False)
-    data = build_data(config.data)
-    objective = build_objective(
-        config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
-    )
+    data, objective = build_training(config)
     best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
     loggers = build_loggers(config.logger, run_dir, run_config)
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers)
