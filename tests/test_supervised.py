@@ -226,6 +226,26 @@ def test_a_result_says_how_many_labels_pretraining_learned_from(
     assert result["encoder"]["pretraining_labels"] == read_checkpoint(checkpoint).training["data"]["labels"]
 
 
+def test_single_beats_of_all_lengths_in_their_padding_are_trained_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, rows in (("mitbih_train.csv", 60), ("mitbih_test.csv", 5)):
+        table = rng.random((rows, 188))
+        table[:, :187] *= np.arange(187) < rng.integers(20, 188, (rows, 1))
+        table[:, 187] = np.arange(rows) % 5
+        np.savetxt(tmp_path / name, table, delimiter=",", fmt="%.4f")
+    config = composed(
+        "data=heartbeat", f"data.root={tmp_path}", f"cache_dir={tmp_path / 'cache'}", "data.batch_size=60"
+    )
+    data, model = build_training(config)
+    batch = next(iter(data.train_dataloader()))
+    signal = to_signal(batch, data.spec)
+    assert signal.valid is not None and len(set(signal.valid.sum(dim=1).tolist())) > 10
+    losses = model.loss(signal)
+    losses["loss"].backward()
+    assert losses["loss"].isfinite() and losses["prior_loss"].item() == pytest.approx(np.log(5), rel=0.1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_a_label_alone_tells_two_identical_groups_of_windows_apart() -> None:
     """The head, the encoder and the optimiser learn what only labels say: which of two waves is which."""
     model = supervised(Task(("slow", "fast"), False, False, np.array([16, 16]), 32))

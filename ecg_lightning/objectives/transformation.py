@@ -32,7 +32,7 @@ def recognition_loss(logits_BK: Tensor, kind_B: Tensor, weights_K: Tensor | None
     """
     is_kind = F.one_hot(kind_B, logits_BK.shape[1]).to(logits_BK)
     task_K = F.binary_cross_entropy_with_logits(logits_BK, is_kind, reduction="none").mean(dim=0)
-    return task_K.mean() if weights_K is None else task_K @ weights_K
+    return task_K.mean() if weights_K is None else (task_K * weights_K).sum()
 
 
 class Hands(NamedTuple):
