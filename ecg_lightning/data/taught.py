@@ -56,8 +56,9 @@ class Taught(UnlabelledData):
         Raises:
             UserError: no training example, or no validation example, is labelled.
         """
-        train, _ = self.examples("train"), self.examples("val")
-        classes, multi_label = self.data.classes, train.y.ndim == 2
+        train, classes = self.examples("train"), self.data.classes
+        self.examples("val")  # told now, not after the first epoch, that there are none
+        multi_label = train.y.ndim == 2
         counts = train.y.sum(axis=0, dtype=np.int64) if multi_label else np.bincount(train.y, minlength=len(classes))
         return Task(classes, multi_label, train.span is not None, counts, len(train.y))
 

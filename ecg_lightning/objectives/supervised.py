@@ -72,5 +72,5 @@ class Supervised(Objective):
                 "classes scores"  # fmt: skip
         if share < NOTHING_LEARNED:
             return Verdict(True, f"The encoder learned from the labels: {scale}.")
-        return Verdict(False, f"This run has learned nothing that holds for other patients: {scale}. Give it more "
-                              "labelled patients, a smaller encoder or another optimizer.lr.")  # fmt: skip
+        return Verdict(False, f"This run has learned nothing that holds for the validation examples: {scale}. Give it "
+                              "more labelled patients, a smaller encoder or another optimizer.lr.")  # fmt: skip
