@@ -147,6 +147,7 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
             "objective": checkpoint.training["objective"],
             "pretrained_on": checkpoint.training["data"]["name"],
             "pretraining_folds": checkpoint.training["data"].get("folds", []),
+            "pretraining_labels": checkpoint.training["data"].get("labels", 0),
             "learned": checkpoint.training["learned"],
             "commit": checkpoint.training["commit"],
             "spec": checkpoint.encoder.spec.to_dict(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 from uuid import uuid4
@@ -20,6 +21,7 @@ from ecg_lightning.arguments import check_arguments
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.data.mix import Mix, named
 from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
@@ -85,10 +87,35 @@ def build_optimizer(config: DictConfig) -> OptimizerFactory:
     return factory
 
 
-def build_objective(config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory) -> Objective:
-    """The objective around an encoder."""
-    objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer)
+def build_objective(
+    config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory, data: Taught | None = None
+) -> Objective:
+    """The objective around an encoder; `data` is for one that learns from labels."""
+    labels = {} if data is None else {"data": data}
+    objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer, **labels)
     return objective
+
+
+def build_training(config: DictConfig) -> tuple[UnlabelledData, Objective]:
+    """The data of a pretraining run, and the objective around a fresh encoder.
+
+    Args:
+        config: as `conf/train.yaml` composes it.
+
+    Raises:
+        UserError: the parts do not fit together, or labels are asked of data that have none.
+    """
+    data: UnlabelledData = build_data(config.data)
+    encoder, optimizer = build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
+    if not getattr(_class("objective", config.objective), "needs_labels", False):
+        return data, build_objective(config.objective, encoder, optimizer)
+    if not isinstance(data, ECGDataModule):
+        raise UserError(
+            f"{config.objective._target_} learns from labels, and data={data.name} serves windows without; choose one "
+            f"of its members: {config.data.members}"
+        )
+    taught = Taught(data)
+    return taught, build_objective(config.objective, encoder, optimizer, taught)
 
 
 def build_budget(config: DictConfig) -> LabelBudget:
@@ -149,13 +176,27 @@ def _make(group: str, config: Any, /, **extra: Any) -> Any:
         config: its content.
         extra: arguments that are no configuration.
     """
-    if not isinstance(config, DictConfig) or "_target_" not in config:
-        raise UserError(f"{group} is {config!r}; it must be keys with a _target_, as in conf/")
+    kind = _class(group, config)
     values = {key: value for key, value in plain(config).items() if not key.startswith("_") and key not in extra}
-    try:
-        check_arguments(get_object(config._target_), values, group)
+    with _fitting(group, config):
+        check_arguments(kind, values, group)
         made = instantiate(config, **({"_partial_": True} if extra else {}), _convert_="all")
         return made(**extra) if extra else made
+
+
+def _class(group: str, config: Any) -> Any:
+    """The class or function that a configuration names."""
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise UserError(f"{group} is {config!r}; it must be keys with a _target_, as in conf/")
+    with _fitting(group, config):
+        return get_object(config._target_)
+
+
+@contextmanager
+def _fitting(group: str, config: DictConfig) -> Iterator[None]:
+    """Say of which group a fault is."""
+    try:
+        yield
     except UNFIT as error:
         fault = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         if isinstance(fault, UserError):

@@ -12,18 +12,11 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
-from ecg_lightning.build import (
-    build_data,
-    build_encoder,
-    build_loggers,
-    build_objective,
-    build_optimizer,
-    build_trainer,
-    plain,
-)
+from ecg_lightning.build import build_loggers, build_trainer, build_training, plain
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
+from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
@@ -56,10 +49,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
         return run_dir / ENCODER
     seed_everything(config.seed, verbose=False)
-    data = build_data(config.data)
-    objective = build_objective(
-        config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
-    )
+    data, objective = build_training(config)
     best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
     loggers = build_loggers(config.logger, run_dir, run_config)
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best, data), loggers)
@@ -83,13 +73,19 @@ def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint, data: Unlabe
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
-        LearningCheck(data, data if isinstance(data, ECGDataModule) else None),
+        LearningCheck(data, _labelled(data)),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
     ]
     if config.early_stop is not None:
         callbacks.append(EarlyStop(config.early_stop))
     return callbacks
+
+
+def _labelled(data: UnlabelledData) -> ECGDataModule | None:
+    """The data set whose labels the probes may read; a mix has none that all members share."""
+    source = data.data if isinstance(data, Taught) else data
+    return source if isinstance(source, ECGDataModule) else None
 
 
 def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:

@@ -1,9 +1,10 @@
-"""From an encoder's tokens to the features that a probe or a head reads."""
+"""From an encoder's tokens to the features that a probe or a head reads, and the head."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder, token_validity
@@ -60,6 +61,30 @@ def _variation(t_BND: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor, 
 def width(encoder: Encoder, beats: bool) -> int:
     """How many features `read_out` gives."""
     return encoder.dim * (BEAT_PARTS + 1 if beats else WINDOW_PARTS)
+
+
+class Head(nn.Sequential):
+    """A norm and a linear layer on what `read_out` gives: (B, `width`) to (B, C) logits.
+
+    Args:
+        encoder: whose features are read.
+        beats: whether examples are beats within their windows.
+        classes: `C`.
+    """
+
+    def __init__(self, encoder: Encoder, beats: bool, classes: int) -> None:
+        features = width(encoder, beats)
+        super().__init__(nn.LayerNorm(features), nn.Linear(features, classes))
+
+
+def classification_loss(logits_BC: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy, binary where an example may carry several labels.
+
+    Args:
+        logits_BC: (B, C).
+        y: (B,) int64 class numbers, or (B, C) float zeros and ones.
+    """
+    return F.cross_entropy(logits_BC, y) if y.ndim == 1 else F.binary_cross_entropy_with_logits(logits_BC, y)
 
 
 def split_span(span_B2: Tensor, parts: int) -> Tensor:

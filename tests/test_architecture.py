@@ -15,14 +15,8 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.build import (
-    build_budget,
-    build_data,
-    build_encoder,
-    build_objective,
-    build_optimizer,
-    build_protocol,
-)
+from ecg_lightning.build import build_budget, build_protocol, build_training
+from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
@@ -115,13 +109,12 @@ def case(*groups: str) -> Any:
 
 
 @case("encoder", "objective", "data")
-def test_every_choice_of_a_training_can_be_made(group: str, name: str) -> None:
-    config = composed("train", f"{group}={name}")
-    data = build_data(config.data)
-    encoder = build_encoder(config.encoder, data.spec)
-    objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer))
+def test_every_choice_of_a_training_can_be_made(group: str, name: str, synthetic_root: Path, tmp_path: Path) -> None:
+    there = [f"data.root={synthetic_root / 'ptbxl'}", f"cache_dir={tmp_path}"]
+    beside = {"objective": there, "encoder": ["objective=transformation"], "data": []}[group]  # which takes any encoder
+    data, objective = build_training(composed("train", f"{group}={name}", *beside))
     assert data.name == (name if group == "data" else "ptbxl")
-    assert objective.encoder is encoder and encoder.spec == data.spec
+    assert objective.encoder.spec == data.spec
 
 
 @case("trainer", "logger", "optimizer")
@@ -186,7 +179,7 @@ def targets(content: Any) -> Iterator[str]:
     [
         ("encoders", "encoder", lambda kind: issubclass(kind, Encoder)),
         ("objectives", "objective", lambda kind: issubclass(kind, Objective)),
-        ("data", "data", lambda kind: issubclass(kind, UnlabelledData)),
+        ("data", "data", lambda kind: issubclass(kind, UnlabelledData) and kind is not Taught),  # wraps any of them
         ("evaluation", "protocol", is_protocol),
     ],
 )

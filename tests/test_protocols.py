@@ -149,6 +149,7 @@ class Waves(ECGDataModule):
             start=np.arange(n) * spec.samples,
             length=length,
             patient=np.arange(n).astype(str),
+            person=np.arange(n),
             fingerprint="waves",
             scale=1000.0,
         )

@@ -474,7 +474,7 @@ def test_a_narrow_terminal_crops_no_number(swept, capsys, monkeypatch):
 
 def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
     encoder = {"objective": "MAE", "digest": "0" * 16, "pretrained_on": "elsewhere", "learned": False,
-               "pretraining_folds": [1, 2, 8]}  # fmt: skip
+               "pretraining_folds": [1, 2, 8], "pretraining_labels": 734}  # fmt: skip
     data = {"fingerprint": "0" * 16, "test_examples": 3, "test_patients": 2, "substituted_leads": {"V1 from II": 4}}
     leakage = {**NO_LEAKAGE, "pretraining_patients": 2, "training_patients": 1, "training_copies": 3, "allowed": True}
     split = {"split": "intra-patient", "leakage": leakage}
@@ -485,7 +485,8 @@ def test_a_sweep_says_what_a_reader_must_know(tmp_path, capsys):
         assert "pretrained on elsewhere (folds 1, 2, 8)" in text
         assert "had learned nothing" in text
         assert "V1 from II (4)" in text
-        assert "saw 2 of the test patients" in text
+        assert "pretraining learned from 734 labels" in text
+        assert "saw 2 of the test patients, with labels" in text
         assert "3 of the test recordings are exact copies of recordings in the training split" in text
 
 

@@ -134,11 +134,18 @@ class ECGDataModule(UnlabelledData):
 
     def seen(self) -> dict[str, Any]:
         """See `UnlabelledData`."""
-        rows = self._rows("train")
+        return self.seen_of(self._rows("train"))
+
+    def seen_of(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """What is seen by those who see some of the recordings, as `seen` tells it.
+
+        Args:
+            rows: their numbers in the store.
+        """
         return {
             "name": self.name,
             "fingerprint": self.store.fingerprint,
-            "patients": self.patients("train").tolist(),
+            "patients": np.unique(self.store.patient[rows]).tolist(),
             "folds": sorted(set(self.store.fold[rows].tolist()) - {-1}),
             "digests": digest_numbers(self.store.digest[rows]).tolist(),
             "skipped": dict(self.store.skipped),

@@ -8,8 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
@@ -19,7 +18,7 @@ from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Prediction
-from ecg_lightning.readout import read_out, width
+from ecg_lightning.readout import Head, classification_loss, read_out
 
 Init = Literal["pretrained", "random"]
 
@@ -90,7 +89,7 @@ class Classifier(LightningModule):
         encoder: trained along.
         data: says how windows become signals and which classes there are.
         beats: whether examples are beats within their windows.
-        multi_label: binary cross-entropy instead of the categorical one.
+        multi_label: whether an example may carry several labels.
         steps: of the one-cycle schedule.
         lr: see `FineTune`.
         encoder_lr: see `FineTune`.
@@ -110,8 +109,7 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        features = width(encoder, beats)
-        self.head = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, len(data.classes)))
+        self.head = Head(encoder, beats, len(data.classes))
         self.data = data
         self.multi_label = multi_label
         self.steps, self.lr, self.encoder_lr, self.weight_decay = steps, lr, encoder_lr, weight_decay
@@ -130,13 +128,8 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy on the labelled windows."""
         del batch_idx
-        logits = self(batch)
         assert batch.y is not None
-        loss = (
-            F.binary_cross_entropy_with_logits(logits, batch.y)
-            if self.multi_label
-            else F.cross_entropy(logits, batch.y)
-        )
+        loss = classification_loss(self(batch), batch.y)
         self.last_loss = float(loss.detach())
         return loss
 

@@ -60,12 +60,15 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
         f"mean over {count} label seeds with 95 % t-interval",
         f"encoder pretrained on {_pretraining(first['encoder'])}; commit {first['commit']}",
     ]
+    labels = first["encoder"].get("pretraining_labels", 0)
+    if labels:
+        notes.append(f"pretraining learned from {labels} labels: a budget counts those of the evaluation alone")
     if not first["encoder"]["learned"]:
         notes.append("the pretraining run had learned nothing")
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
-    return [*notes, *_leakage_notes(first["leakage"], first["split"])]
+    return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
 
 
 def _pretraining(encoder: Mapping[str, Any]) -> str:
@@ -73,13 +76,13 @@ def _pretraining(encoder: Mapping[str, Any]) -> str:
     return f"{encoder['pretrained_on']} (folds {folds})" if folds else str(encoder["pretrained_on"])
 
 
-def _leakage_notes(leakage: Mapping[str, Any], split: str) -> Iterator[str]:
-    """What the test split has in common with what was learned from."""
+def _leakage_notes(leakage: Mapping[str, Any], split: str, known: str) -> Iterator[str]:
+    """What the test split has in common with what was learned from, `with` or `without` labels."""
     if leakage["pretraining_patients"]:
-        yield f"pretraining saw {leakage['pretraining_patients']} of the test patients, without labels"
+        yield f"pretraining saw {leakage['pretraining_patients']} of the test patients, {known} labels"
     if leakage["pretraining_populations_unclear"]:
         unclear = ", ".join(leakage["pretraining_populations_unclear"])
-        yield f"pretraining may have seen test patients of {unclear}, without labels: they go by other names there"
+        yield f"pretraining may have seen test patients of {unclear}, {known} labels: they go by other names there"
     if leakage["training_patients"] and split != "intra-patient":
         yield f"{leakage['training_patients']} of the test patients are in the training split too"
     for key, where in (("pretraining_copies", "pretraining"), ("training_copies", "the training split")):
