@@ -27,9 +27,7 @@ class ConvLSTM(CausalEncoder):
         UserError: kernels and strides do not fit, or a size is not positive.
     """
 
-    def __init__(
-        self, spec: SignalSpec, dim: int, depth: int, kernels: Sequence[int], strides: Sequence[int]
-    ) -> None:
+    def __init__(self, spec: SignalSpec, dim: int, depth: int, kernels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__(spec, dim)
         for key, value in (("dim", dim), ("depth", depth)):
             if value < 1:

@@ -57,6 +57,6 @@ class ConvStem(nn.Module):
         for layer, stride in zip(self.layers, self.strides, strict=True):
             features = layer(features)
             if inside is not None:
-                inside = inside.unflatten(1, (-1, stride)).any(dim=2)
+                inside = inside.view(len(inside), -1, stride).any(dim=2)
                 features = features * inside[:, None]
         return features.transpose(1, 2)

@@ -15,8 +15,8 @@ from ecg_lightning.errors import UserError
 class StateSpace(nn.Module):
     """Every channel is a linear system of its own, x' = A x + B u, y = C x + D u, with a diagonal A and B = 1.
 
-    The states come in conjugate pairs, of which one each is kept. A begins as S4D-Lin, -1/2 + i pi n, and is held stable
-    by its logarithm; a step's length is drawn log-uniformly between .001 and .1; zero-order hold makes time discrete. A
+    The states come in conjugate pairs, of which one each is kept. A begins as S4D-Lin, -1/2 + i pi n, and its logarithm
+    keeps it stable; a step's length is drawn log-uniformly between .001 and .1; zero-order hold makes time discrete. A
     second C reads the window from its end where both directions are asked for.
 
     Args:
@@ -36,8 +36,7 @@ class StateSpace(nn.Module):
         if state < 2 or state % 2:
             raise UserError(f"encoder.state={state} must be an even number, 2 or more: states come in conjugate pairs")
         pairs = state // 2
-        span = torch.tensor([0.001, 0.1]).log()
-        self.log_step = nn.Parameter(torch.empty(dim).uniform_(float(span[0]), float(span[1])))
+        self.log_step = nn.Parameter(torch.empty(dim).uniform_(math.log(0.001), math.log(0.1)))
         self.log_decay = nn.Parameter(torch.full((dim, pairs), math.log(0.5)))
         self.frequency = nn.Parameter(math.pi * torch.arange(pairs).float().expand(dim, -1).clone())
         self.readout = nn.Parameter(torch.randn(2 if both else 1, dim, pairs, 2) * math.sqrt(0.5))
@@ -46,9 +45,10 @@ class StateSpace(nn.Module):
     def forward(self, u_BHT: Tensor) -> Tensor:
         """(B, H, T) to (B, H, T) float32, in O(T log T)."""
         T = u_BHT.shape[-1]
-        u_BHT = u_BHT.float()  # a Fourier transform in half precision is none
-        spectrum = torch.fft.rfft(u_BHT, n=2 * T) * torch.fft.rfft(self._around(self.kernel(T)), n=2 * T)
-        return torch.fft.irfft(spectrum, n=2 * T)[..., :T] + u_BHT * self.skip[:, None]
+        wave = u_BHT.float()  # a Fourier transform in half precision is none
+        spectrum = torch.fft.rfft(wave, n=2 * T) * torch.fft.rfft(self._around(self.kernel(T)))
+        filtered: Tensor = torch.fft.irfft(spectrum, n=2 * T)
+        return filtered[..., :T]
 
     def kernel(self, length: int) -> Tensor:
         """(directions, H, length): what an impulse leaves at each later sample, or earlier one, all at once."""
@@ -58,11 +58,12 @@ class StateSpace(nn.Module):
         powers = torch.exp(exponent[..., None] * torch.arange(length, device=rate.device))
         return 2 * (gain[..., None] * powers).sum(dim=-2).real
 
-    @staticmethod
-    def _around(kernel_KHT: Tensor) -> Tensor:
-        """(H, 2T): the kernel on a circle, that of later inputs leftwards from 0."""
-        padded = F.pad(kernel_KHT, (0, kernel_KHT.shape[-1]))
-        return padded[0] if len(padded) == 1 else padded[0] + padded[1].flip(-1).roll(1, dims=-1)
+    def _around(self, kernel_KHT: Tensor) -> Tensor:
+        """(H, 2T): kernel and skip on a circle, on which later inputs lie to the left of 0."""
+        T = kernel_KHT.shape[-1]
+        padded = F.pad(kernel_KHT, (0, T))
+        both = padded[0] if len(padded) == 1 else padded[0] + padded[1].flip(-1).roll(1, dims=-1)
+        return both + F.pad(self.skip[:, None], (0, 2 * T - 1))
 
 
 class Block(nn.Module):
