@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from conftest import PROJECT
 from ecg_lightning.build import build_data, build_encoder, build_objective, build_optimizer
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.st_mem import STMEM

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +53,8 @@ class ConvStem(nn.Module):
     def forward(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
         """(B, L, T) to (B, ceil(T / stride), E); what lies outside the recording, (B, T) bool, stays 0 throughout."""
         missing = -x_BLT.shape[-1] % self.stride
+        if valid_BT is None and missing:
+            valid_BT = x_BLT.new_ones(len(x_BLT), x_BLT.shape[-1], dtype=torch.bool)
         features = F.pad(x_BLT, (0, missing))
         inside = None if valid_BT is None else F.pad(valid_BT, (0, missing))
         for layer, stride in zip(self.layers, self.strides, strict=True):
