@@ -20,7 +20,7 @@ from ecg_lightning.data.windows import Batch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
-from ecg_lightning.objectives.mae import MAE, normalise_patches, random_mask, reconstruction_error
+from ecg_lightning.objectives.mae import MAE, mask_lanes, normalise_patches, random_mask, reconstruction_error
 from ecg_lightning.signal import SignalSpec
 
 GOLDEN = Path(__file__).parent / "golden" / "mae.json"
@@ -75,6 +75,26 @@ def test_a_mask_of_padded_windows_is_that_of_each_windows_valid_tokens_alone(
         alone = random_mask(torch.from_numpy(noise[b : b + 1, inside]), ratio)
         assert sorted(seen) == inside[alone.visible[0].numpy()].tolist()
         assert masked[b].nonzero().flatten().tolist() == inside[alone.masked[0].numpy()].tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(2, 12), st.integers(1, 99), st.integers(0, 99), st.booleans())
+def test_lanes_are_masked_one_by_one(B: int, lanes: int, N: int, percent: int, seed: int, padded: bool) -> None:
+    generator, ratio = torch.Generator().manual_seed(seed), percent / 100
+    noise = torch.rand(B, lanes * N, generator=generator)
+    valid = None
+    if padded:
+        valid = (torch.arange(N) < torch.randint(1, N + 1, (B, 1), generator=generator)).repeat(1, lanes)
+    visible, shown, masked = mask_lanes(noise, lanes, ratio, valid)
+    assert visible.shape[1] % lanes == 0 and masked.shape == (B, lanes * N)
+    for b, lane in np.ndindex(B, lanes):
+        part = slice(lane * N, (lane + 1) * N)
+        alone = random_mask(noise[b : b + 1, part], ratio, None if valid is None else valid[b : b + 1, part])
+        assert torch.equal(masked[b, part], alone.masked[0])
+        seen = visible[b] if shown is None else visible[b][shown[b]]
+        there = sorted(int(m) - lane * N for m in seen if lane * N <= m < (lane + 1) * N)
+        expected = alone.visible[0] if alone.shown is None else alone.visible[0][alone.shown[0]]
+        assert there == sorted(expected.tolist())
 
 
 @settings(deadline=None, max_examples=30)

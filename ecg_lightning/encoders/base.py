@@ -134,19 +134,25 @@ class CausalEncoder(Encoder):
 
     Attributes:
         local_dim: `E`, width of the first half's tokens.
+        stride: samples of one token's share; `N = ceil(T / stride)`.
     """
 
     local_dim: int
+    stride: int
 
     @abstractmethod
-    def local(self, x_BLT: Tensor) -> Tensor:
-        """(B, L, T) to (B, N, E): each token knows a short stretch of the signal."""
+    def local(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
+        """(B, L, T) to (B, N, E): each token knows a short stretch of the signal, up to the end of its share."""
 
     @abstractmethod
-    def context(self, z_BNE: Tensor) -> Tensor:
-        """(B, N, E) to (B, N, D): token n knows local tokens 0 to n and no later one."""
+    def context(self, z_BNE: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """(B, N, E) to (B, N, D): token n knows local tokens 0 to n, those that are valid, and no later one."""
 
     def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
-        """See `Encoder.tokens`; what follows the recording is seen by no token inside it."""
-        del valid_BT
-        return self.context(self.local(x_BLT))
+        """See `Encoder.tokens`; what lies outside the recording is seen by no token inside it."""
+        z_BNE = self.local(x_BLT, valid_BT)
+        return self.context(z_BNE, token_validity(valid_BT, z_BNE.shape[1]))
+
+    def fit_length(self, samples: int) -> int:
+        """See `Encoder.fit_length`; whole shares."""
+        return max(1, samples // self.stride) * self.stride

@@ -35,7 +35,7 @@ class ViT(PatchEncoder):
             raise UserError(f"encoder.patch_seconds={patch_seconds} must be above 0")
         self.patch = max(1, round(patch_seconds * spec.fs))
         self._check(spec.samples)
-        self.project = nn.Linear(len(spec.leads) * self.patch, dim)
+        self.project: nn.Module = nn.Linear(len(spec.leads) * self.patch, dim)
         self.transformer = Transformer(dim, depth, heads)
         self.apply(initialise)
 

@@ -123,11 +123,16 @@ class Objective(LightningModule):
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Matrices with weight decay; biases, norms and single tokens (at most one dimension) without."""
+    """Matrices with weight decay; without it biases, norms, single tokens (at most one dimension) and `undecayed`.
+
+    A module names in `undecayed` its parameters that are no matrices although they have several dimensions.
+    """
+    named = {id(getattr(part, name)) for part in module.modules() for name in getattr(part, "undecayed", ())}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    decays = [p.squeeze().ndim > 1 and id(p) not in named for p in trained]
     return [
-        {"params": [p for p in trained if p.squeeze().ndim > 1]},
-        {"params": [p for p in trained if p.squeeze().ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p, decay in zip(trained, decays, strict=True) if decay]},
+        {"params": [p for p, decay in zip(trained, decays, strict=True) if not decay], "weight_decay": 0.0},
     ]
 
 
