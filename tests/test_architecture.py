@@ -108,7 +108,7 @@ def case(*groups: str) -> Any:
     return pytest.mark.parametrize(("group", "name"), [(group, name) for group in groups for name in options(group)])
 
 
-@case("encoder", "objective", "data")
+@case("objective", "data")
 def test_every_choice_of_a_training_can_be_made(group: str, name: str, synthetic_root: Path, tmp_path: Path) -> None:
     there = [f"data.root={synthetic_root / 'ptbxl'}", f"cache_dir={tmp_path}"]
     beside = {"objective": there, "encoder": ["objective=transformation"], "data": []}[group]  # which takes any encoder

@@ -449,7 +449,7 @@ def test_a_fresh_lstm_remembers_the_beginning_of_a_beat() -> None:
 def test_a_step_reads_whole_samples_and_the_last_is_filled_with_zeros(seconds: float, samples: int, step: int) -> None:
     encoder = LSTM(BEAT, 8, seconds)
     x = torch.randn(2, 1, samples)
-    assert encoder.step == encoder.local_dim == step
+    assert encoder.stride == encoder.local_dim == step
     local = encoder.local(x)
     assert local.shape == (2, -(-samples // step), step)
     assert torch.equal(local.flatten(1)[:, :samples], x[:, 0]) and not local.flatten(1)[:, samples:].any()

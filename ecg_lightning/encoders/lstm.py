@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ecg_lightning.encoders.base import CausalEncoder, token_validity
+from ecg_lightning.encoders.base import CausalEncoder
 from ecg_lightning.encoders.initialisation import he_normal
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
@@ -35,32 +35,30 @@ class LSTM(CausalEncoder):
             raise UserError(f"encoder.dim={dim} must be at least 1")
         if not step_seconds > 0:
             raise UserError(f"encoder.step_seconds={step_seconds} must be above 0")
-        self.step = max(1, round(step_seconds * spec.fs))
-        self.local_dim = len(spec.leads) * self.step
+        self.stride = max(1, round(step_seconds * spec.fs))
+        self.local_dim = len(spec.leads) * self.stride
         self.recurrent = nn.LSTM(self.local_dim, dim, batch_first=True)
         self.connected = nn.Linear(dim, dim)
         self.apply(he_normal)
         remember_at_first(self.recurrent)
 
-    def local(self, x_BLT: Tensor) -> Tensor:
+    def local(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
         """See `CausalEncoder.local`; the samples of each step as they are, lead by lead."""
+        del valid_BT
         B, L, T = x_BLT.shape
-        whole = F.pad(x_BLT, (0, -T % self.step))
-        return whole.reshape(B, L, -1, self.step).transpose(1, 2).flatten(2)
+        whole = F.pad(x_BLT, (0, -T % self.stride))
+        return whole.reshape(B, L, -1, self.stride).transpose(1, 2).flatten(2)
 
-    def context(self, z_BNE: Tensor) -> Tensor:
-        """See `CausalEncoder.context`."""
+    def context(self, z_BNE: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """See `CausalEncoder.context`; every recording is read from its own first step on."""
+        if valid_BN is None:
+            return self._read(z_BNE)
+        first_B = valid_BN.int().argmax(dim=1)
+        return roll(self._read(roll(z_BNE, -first_B)), first_B)
+
+    def _read(self, z_BNE: Tensor) -> Tensor:
         states, _ = self.recurrent(z_BNE)
         return F.relu(self.connected(states))
-
-    def tokens(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
-        """See `Encoder.tokens`; every recording is read from its own first step on."""
-        steps = self.local(x_BLT)
-        valid_BN = token_validity(valid_BT, steps.shape[1])
-        if valid_BN is None:
-            return self.context(steps)
-        first_B = valid_BN.int().argmax(dim=1)
-        return roll(self.context(roll(steps, -first_B)), first_B)
 
     def pool(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """See `Encoder.pool`; the last token that counts."""
