@@ -58,9 +58,9 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     objective = build_objective(
         config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
     )
-    best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
+    best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
     loggers = build_loggers(config.logger, run_dir, run_config)
-    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best), loggers)
+    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
     try:
@@ -77,7 +77,7 @@ def _log_short_epochs(trainer: Trainer, batches: int) -> None:
     trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, batches))  # type: ignore[attr-defined]
 
 
-def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint) -> list[Callback]:
+def _callbacks(config: DictConfig, run_dir: Path, objective: Objective, best: Checkpoint) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
@@ -86,7 +86,7 @@ def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint) -> list[Call
         LearningRateMonitor("step"),
     ]
     if config.early_stop is not None:
-        callbacks.append(EarlyStop(config.early_stop))
+        callbacks.append(EarlyStop(config.early_stop, objective.monitor))
     return callbacks
 
 
@@ -154,7 +154,7 @@ def _export(
         "commit": provenance.commit(),
     }
     path = run_dir / ENCODER
-    save_encoder(path, objective.encoder, run_config["encoder"], training)
+    save_encoder(path, objective.exported, run_config["encoder"], training)
     log.log(logging.INFO if verdict.learned else logging.WARNING, verdict.sentence)
     log.info(f"encoder of epoch {epoch + 1} in {path}")
     return path

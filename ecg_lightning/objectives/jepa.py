@@ -84,6 +84,9 @@ class JEPA(Objective):
         UserError: a number is out of its range, or a window is a single patch.
     """
 
+    monitor = "val/relative_error"
+    """The loss is lowest where the teacher says least."""
+
     def __init__(
         self,
         encoder: Encoder,
@@ -137,12 +140,12 @@ class JEPA(Objective):
         """See `Objective.verdict`."""
         error, spread = metrics["val/relative_error"], metrics["val/spread"]
         if not spread >= COLLAPSED:
-            return Verdict(False, "This run has learned nothing: it collapsed, all windows have the same tokens (spread "
-                                  f"{spread:.4f} of 1). Lower optimizer.lr or raise objective.momentum.")  # fmt: skip
+            same = f"it collapsed, all windows have the same tokens (their spread is {spread:.4f} of 1)"
+            return Verdict(False, f"This run has learned nothing: {same}. Lower optimizer.lr or raise "
+                                  "objective.momentum.")  # fmt: skip
         scale = f"its error on hidden tokens is {error:.3f} of what predicting the mean of each place scores"
         if error < NOTHING_LEARNED:
-            return Verdict(True, f"The encoder learned to predict: {scale}, and windows differ (spread {spread:.2f} of "
-                                 "1).")  # fmt: skip
+            return Verdict(True, f"The encoder learned to predict: {scale} (their spread is {spread:.2f} of 1).")
         return Verdict(False, f"This run has learned nothing: {scale}. Train longer, raise objective.visible or change "
                               "optimizer.lr.")  # fmt: skip
 

@@ -24,7 +24,7 @@ def block_mask(noise_B2N: Tensor, share: float, block: int | None = None, valid_
         valid_BN: (B, N) bool, the tokens inside the recording: the others are neither visible nor hidden; None for all.
     """
     place_BN, size_BN = noise_B2N.unbind(1)
-    B, N = place_BN.shape
+    N = place_BN.shape[1]
     t_N = torch.arange(N, device=place_BN.device)
     inside_BN = torch.ones_like(place_BN, dtype=torch.bool) if valid_BN is None else valid_BN
     count_B1 = inside_BN.sum(dim=1, keepdim=True)
