@@ -70,6 +70,12 @@ def _build_mix(config: DictConfig) -> Mix:
     return mix
 
 
+def build_spec(config: DictConfig) -> SignalSpec:
+    """The signal that an adopted encoder expects."""
+    spec: SignalSpec = _make("spec", config)
+    return spec
+
+
 def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:
     """An encoder with fresh weights for signals of `spec`."""
     encoder: Encoder = _make("encoder", config, spec=spec)

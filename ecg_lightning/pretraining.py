@@ -22,10 +22,12 @@ from ecg_lightning.build import (
     plain,
 )
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture, Verdicts
+from ecg_lightning.data.history import united
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
+from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
 
@@ -55,9 +57,9 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         return run_dir / ENCODER
     seed_everything(config.seed, verbose=False)
     data = build_data(config.data)
-    objective = build_objective(
-        config.objective, build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
-    )
+    encoder = build_encoder(config.encoder, data.spec)
+    origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
+    objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer))
     best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
     loggers = build_loggers(config.logger, run_dir, run_config)
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, objective, best), loggers)
@@ -65,7 +67,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     _announce(config, data, objective, run_dir, last)
     try:
         trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
-        return _export(run_config, run_dir, data, objective, best)
+        return _export(run_config, run_dir, data, objective, best, origin)
     finally:
         _finish_wandb()
 
@@ -132,6 +134,7 @@ def _export(
     data: UnlabelledData,
     objective: Objective,
     best: Checkpoint,
+    origin: Origin | None,
 ) -> Path:
     """Write the encoder of the best validation, with what made it and a verdict on it."""
     if not best.best_model_path:
@@ -144,7 +147,7 @@ def _export(
     metrics, epoch = state[Verdicts.METRICS], int(state["epoch"])
     verdict = objective.verdict(metrics)
     training = {
-        "data": data.seen(),
+        "data": data.seen() if origin is None else united(origin["data"], data.seen()),
         "config": run_config,
         "objective": type(objective).__name__,
         "epoch": epoch,
@@ -152,6 +155,7 @@ def _export(
         "learned": verdict.learned,
         "verdict": verdict.sentence,
         "commit": provenance.commit(),
+        **({} if origin is None else {"init": {key: value for key, value in origin.items() if key != "data"}}),
     }
     path = run_dir / ENCODER
     save_encoder(path, objective.exported, run_config["encoder"], training)

@@ -37,10 +37,10 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "metrics_log", "members"},
+    {"callbacks", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},
-    {"pretraining", "assessment", "prediction"},
+    {"pretraining", "assessment", "prediction", "adoption"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""

@@ -367,8 +367,12 @@ def test_the_verdict_is_a_sentence_of_three() -> None:
 
     learned, sentence = said(0.4, 0.3)
     assert learned and "learned to predict" in sentence and "0.400" in sentence and "0.30" in sentence
-    for error, spread, why, remedy in ((0.99, 0.3, "0.990", "Train longer"), (0.1, 0.001, "collapsed", "momentum"),
-                                       (math.nan, 0.3, "nan", "optimizer.lr"), (0.1, math.nan, "collapsed", "lr")):  # fmt: skip
+    for error, spread, why, remedy in (
+        (0.99, 0.3, "0.990", "Train longer"),
+        (0.1, 0.001, "collapsed", "momentum"),
+        (math.nan, 0.3, "nan", "optimizer.lr"),
+        (0.1, math.nan, "collapsed", "optimizer.lr"),
+    ):
         learned, sentence = said(error, spread)
         assert not learned and "has learned nothing" in sentence and why in sentence and remedy in sentence
 
