@@ -54,8 +54,8 @@ def inherit(
     else:
         origin = take_over(path, encoder, stated(None))
         log.warning(
-            f"init={path}: nobody has said whose recordings it was trained on, so no result can speak of unseen patients; "
-            "adopt.py with populations=[...] says it"
+            f"init={path}: nobody has said whose recordings it was trained on, so no result can speak of unseen "
+            "patients; adopt.py with populations=[...] says it"
         )
     note.write_text(json.dumps(origin) + "\n")
     return origin

@@ -119,8 +119,8 @@ def _load(path: Path) -> dict[str, Any]:
     content = read_plain(path)
     if not is_own(content):
         raise UserError(
-            f"checkpoint={path}: no encoder.pt of this project, or broken; pass the encoder.pt of a run, or have adopt.py "
-            "make one of another project's checkpoint"
+            f"checkpoint={path}: no encoder.pt of this project, or broken; pass the encoder.pt of a run, or have "
+            "adopt.py make one of another project's checkpoint"
         )
     assert isinstance(content, dict)
     return content
