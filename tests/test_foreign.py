@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -332,9 +332,9 @@ Adopt = Callable[..., Path]
 def adopted(cnn: nn.Module, tmp_path: Path) -> Adopt:
     """What `adopt.py` does, in this process, with a classifier of others."""
 
-    def make(*overrides: str) -> Path:
+    def make(*overrides: str, encoder: Sequence[str] = ("encoder=ecg1dcnn", "encoder.width=4")) -> Path:
         torch.save({"model": TheirClassifier(cnn).state_dict()}, tmp_path / "theirs.pt")
-        words = [f"checkpoint={tmp_path / 'theirs.pt'}", "encoder=ecg1dcnn", "encoder.width=4", "run_dir=none"]
+        words = [f"checkpoint={tmp_path / 'theirs.pt'}", *encoder, "run_dir=none"]
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
             config = compose("adopt", [*words, *overrides])
         return adopt_checkpoint(config, tmp_path / "adopted")
@@ -391,13 +391,18 @@ def test_the_guard_asks_whose_recordings_an_adopted_encoder_was_trained_on(
         ("part=3", r"part=3 must be a name in the file"),
         ("spec.fs=-1", r"spec\.fs=-1"),
         ("encoder.width=x", r"encoder\.width='x' must be a whole number"),
-        ("encoder=vit_mini", r"none of its weights .* has a name of ViT's|does not fit ViT"),
     ],
 )
 def test_an_adoption_that_cannot_be_is_refused_by_its_key(wrong: str, told: str, adopted: Adopt) -> None:
-    words = [wrong, "~encoder.width"] if wrong == "encoder=vit_mini" else [wrong]
     with pytest.raises(UserError, match=told):
-        adopted(*words)
+        adopted(wrong)
+
+
+def test_a_file_of_another_encoder_or_of_this_project_is_refused(adopted: Adopt, tiny_checkpoint: Path) -> None:
+    with pytest.raises(UserError, match=r"theirs\.pt: none of its weights .* has a name of ViT's"):
+        adopted(encoder=["encoder=vit_mini"])
+    with pytest.raises(UserError, match=r"is an encoder\.pt of this project; evaluate\.py takes it"):
+        adopted(f"checkpoint={tiny_checkpoint}")
 
 
 def test_the_command_writes_an_encoder_and_says_in_one_line_what_is_wrong(cnn: nn.Module, tmp_path: Path) -> None:

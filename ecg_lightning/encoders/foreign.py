@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,16 @@ class Adoption(NamedTuple):
     def __str__(self) -> str:
         pairs = [f"{here} <- {there}" for here, there in self.names.items()]
         taken = f"{len(self.names)} weights taken over ({_few(pairs)}), by {self.layout}"
-        return f"{taken}; left: {_few(_parts(self.left))}" if self.left else taken
+        return f"{taken}; left: {_few(self._parts_left())}" if self.left else taken
+
+    def _parts_left(self) -> list[str]:
+        """The largest parts of the file of which nothing was taken, with how many weights are in each."""
+        touched = {part for name in self.names.values() for part in accumulate(name.split("."), "{}.{}".format)}
+        counts = Counter(
+            next(part for part in accumulate(name.split("."), "{}.{}".format) if part not in touched)
+            for name in self.left
+        )
+        return [f"{part} ({count})" for part, count in counts.items()]
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -141,12 +151,6 @@ def _prefixes(name: str, own: Weights) -> Iterator[str]:
     """What stands before each ending of a name that is a name of the encoder's."""
     places = [0, *(i + 1 for i, letter in enumerate(name) if letter == ".")]
     yield from (name[:place] for place in places if name[place:] in own)
-
-
-def _parts(names: Iterable[str]) -> list[str]:
-    """Names by their first two modules, with how many there are of each."""
-    counts = Counter(".".join(name.split(".")[:-1][:2]) or name for name in names)
-    return [f"{part} ({count})" if count > 1 else part for part, count in counts.items()]
 
 
 def _few(names: list[str]) -> str:
