@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import PROJECT
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning import Trainer
@@ -18,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder, PatchEncoder
+from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import parameter_groups
@@ -25,6 +30,7 @@ from ecg_lightning.objectives.decoder import MaskedDecoder
 from ecg_lightning.objectives.ema import momentum_at
 from ecg_lightning.objectives.jepa import JEPA, prediction_error, spread_between_windows
 from ecg_lightning.objectives.masking import block_mask, over_lanes, visible_tokens
+from ecg_lightning.pretraining import pretrain
 from ecg_lightning.signal import SignalSpec
 
 SPEC = SignalSpec.of_seconds(100, ("II", "V1"), 2)
@@ -351,14 +357,32 @@ def test_training_comes_to_beat_the_mean_of_each_place() -> None:
         )
 
     before = loss(model, draw(), seed=-1)
-    for step in range(120):
+    for step in range(80):
         optimizer.zero_grad()
         loss(model, draw(), seed=step)["loss"].backward()
         optimizer.step()
-        model.after_step((step + 1) / 120)
+        model.after_step((step + 1) / 80)
     after = loss(model, draw(), seed=-1)
     assert before["relative_error"] > 1 and after["relative_error"] < 0.5 and after["spread"] > 0.1
     assert model.verdict({f"val/{key}": value.item() for key, value in after.items()}).learned
+
+
+def test_a_run_writes_the_teacher_of_the_epoch_that_predicts_best(
+    tiny: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    words = [word for word in tiny("synthetic") if not word.startswith(("objective.", "trainer.max_epochs"))]
+    more = ["objective=jepa", "objective.predictor_dim=16", "objective.momentum=[0.9,1.0]", "optimizer.lr=0.01"]
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        config = compose("train", [*words, *more, "trainer.max_epochs=2", f"run_dir={tmp_path}"])
+    written = read_checkpoint(pretrain(config, tmp_path))
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    kept = written.encoder.state_dict()
+    assert all(torch.equal(value, best["state_dict"][f"teacher.{key}"]) for key, value in kept.items())
+    assert not all(torch.equal(value, best["state_dict"][f"encoder.{key}"]) for key, value in kept.items())
+    (monitored,) = (state for key, state in best["callbacks"].items() if "best_model_score" in state
+                    and state["monitor"] is not None)  # fmt: skip
+    assert monitored["monitor"] == "val/relative_error"
+    assert monitored["best_model_score"].item() == pytest.approx(written.training["metrics"]["val/relative_error"])
 
 
 def test_the_verdict_is_a_sentence_of_three() -> None:
