@@ -29,6 +29,7 @@ from ecg_lightning.encoders.foreign import adopt, read_weights
 from ecg_lightning.encoders.layouts import LAYOUTS, rename
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
+from ecg_lightning.reporting.sweep import _leakage_notes
 from ecg_lightning.signal import TWELVE_LEADS, SignalSpec
 
 SPEC = SignalSpec.of_seconds(100, TWELVE_LEADS, 2, standardise="zscore")
@@ -317,6 +318,7 @@ def test_two_trainings_together_have_seen_what_either_saw() -> None:
     assert other["name"] == "ptbxl, then g12ec+mitbih" and other["folds"] == ["ptbxl:1", "ptbxl:2", "mitbih:1"]
     old = {key: value for key, value in before.items() if key not in ("digests", "folds")}
     assert united(old, now)["digests"] == [4, 5]
+    assert "labels" not in both and united({**before, "labels": 7}, {**now, "labels": 5})["labels"] == 12
 
 
 @pytest.fixture(autouse=True)
@@ -380,7 +382,12 @@ def test_the_guard_asks_whose_recordings_an_adopted_encoder_was_trained_on(
                               ("[mitbih,ptbxl]", "people of ptbxl under other names")):  # fmt: skip
         with pytest.raises(UserError, match=rf"{told}.*allow_seen_patients=true"):
             leakage(populations)
-        assert leakage(populations, "allow_seen_patients=true")["pretraining_populations_unclear"]
+        allowed = leakage(populations, "allow_seen_patients=true")
+        assert allowed["pretraining_populations_unclear"]
+        (note,) = _leakage_notes(allowed, "inter-patient")
+        assert ("nobody has said whose" in note) == (populations == "null") and ("of ptbxl" in note) == (
+            "ptbxl" in populations
+        )
 
 
 @pytest.mark.parametrize(

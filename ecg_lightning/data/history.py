@@ -31,6 +31,7 @@ def united(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """
     fingerprints = (before["fingerprint"], now["fingerprint"])
     same = before["name"] == now["name"]
+    labels = before.get("labels", 0) + now.get("labels", 0)
     return {
         **now,
         "name": now["name"] if same else f"{before['name']}, then {now['name']}",
@@ -38,6 +39,7 @@ def united(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         "patients": sorted({*before["patients"], *now["patients"]}),
         "folds": sorted({*before.get("folds", ()), *now["folds"]}) if same else [*_named(before), *_named(now)],
         "digests": sorted({*before.get("digests", ()), *now["digests"]}),
+        **({"labels": labels} if labels else {}),
     }
 
 
