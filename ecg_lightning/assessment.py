@@ -60,7 +60,7 @@ def _assess(config: DictConfig, setting: Setting) -> Path:
     folder = cell_folder(config, setting.checkpoint, setting.data)
     before = read_result(folder)
     done = before if before is not None and before["status"] == "done" else None
-    if done is not None and _is_complete(done, config):
+    if done is not None and _is_complete(done, config, setting.leakage):
         _refuse_leakage(config, setting.leakage)  # also where an earlier command allowed it
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
@@ -77,10 +77,11 @@ def _assess(config: DictConfig, setting: Setting) -> Path:
     return folder
 
 
-def _is_complete(result: Mapping[str, Any], config: DictConfig) -> bool:
-    """Whether a finished result says all that is asked of it: its intervals, and the baselines beside it."""
+def _is_complete(result: Mapping[str, Any], config: DictConfig, leakage: Leakage) -> bool:
+    """Whether a finished result says all that is asked of it: its intervals, who was seen, the baselines beside it."""
     same_intervals: bool = result["config"]["resamples"] == config.resamples
-    return same_intervals and set(config.protocol.beside) <= result["baselines"].keys()
+    same_people = leakage.to_dict().items() <= result["leakage"].items()
+    return same_intervals and same_people and set(config.protocol.beside) <= result["baselines"].keys()
 
 
 def without_run_keys(config: DictConfig) -> DictConfig:

@@ -72,6 +72,12 @@ def _build_mix(config: DictConfig) -> Mix:
     return mix
 
 
+def build_spec(config: DictConfig) -> SignalSpec:
+    """The signal that an adopted encoder expects."""
+    spec: SignalSpec = _make("spec", config)
+    return spec
+
+
 def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:
     """An encoder with fresh weights for signals of `spec`."""
     encoder: Encoder = _make("encoder", config, spec=spec)
@@ -88,34 +94,32 @@ def build_optimizer(config: DictConfig) -> OptimizerFactory:
 
 
 def build_objective(
-    config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory, data: Taught | None = None
+    config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory, data: UnlabelledData | None = None
 ) -> Objective:
-    """The objective around an encoder; `data` is for one that learns from labels."""
-    labels = {} if data is None else {"data": data}
+    """The objective around an encoder; one that learns from labels is told of `data` from `build_training_data`."""
+    labels = {"data": data} if isinstance(data, Taught) else {}
     objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer, **labels)
     return objective
 
 
-def build_training(config: DictConfig) -> tuple[UnlabelledData, Objective]:
-    """The data of a pretraining run, and the objective around a fresh encoder.
+def build_training_data(config: DictConfig) -> UnlabelledData:
+    """The data of a pretraining run: windows, or labelled examples where its objective learns from labels.
 
     Args:
         config: as `conf/train.yaml` composes it.
 
     Raises:
-        UserError: the parts do not fit together, or labels are asked of data that have none.
+        UserError: labels are asked of data that have none.
     """
     data: UnlabelledData = build_data(config.data)
-    encoder, optimizer = build_encoder(config.encoder, data.spec), build_optimizer(config.optimizer)
     if not getattr(_class("objective", config.objective), "needs_labels", False):
-        return data, build_objective(config.objective, encoder, optimizer)
+        return data
     if not isinstance(data, ECGDataModule):
         raise UserError(
             f"{config.objective._target_} learns from labels, and data={data.name} serves windows without; choose one "
             f"of its members: {config.data.members}"
         )
-    taught = Taught(data)
-    return taught, build_objective(config.objective, encoder, optimizer, taught)
+    return Taught(data)
 
 
 def build_budget(config: DictConfig) -> LabelBudget:

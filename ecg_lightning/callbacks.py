@@ -46,15 +46,16 @@ class Checkpoint(ModelCheckpoint):
 
 
 class EarlyStop(EarlyStopping):
-    """Ends a run whose val/loss no longer falls; a run continued after its end ends at once.
+    """Ends a run whose monitored figure no longer falls; a run continued after its end ends at once.
 
     Args:
-        patience: validations without a lower val/loss.
+        patience: validations without a lower one.
+        monitor: the figure.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, monitor: str) -> None:
         # At the end of validation, before the checkpoint is written, so that the checkpoint counts this validation too.
-        super().__init__("val/loss", patience=patience, check_on_train_epoch_end=False)
+        super().__init__(monitor, patience=patience, check_on_train_epoch_end=False)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A stop is no part of Lightning's own state."""

@@ -21,6 +21,8 @@ def check_training(config: DictConfig) -> None:
         UserError: one of them cannot be; the message names its key.
     """
     _check_whole(config, {"seed": 0})
+    if config.init is not None and not isinstance(config.init, str):
+        raise UserError(f"init={config.init!r} must be the name of a file, or null")
     if config.early_stop is not None:
         _check_whole(config, {"early_stop": 1})
     trainer = config.trainer
@@ -36,6 +38,25 @@ def check_training(config: DictConfig) -> None:
             f"trainer.max_epochs={epochs} ends before the first validation, which chooses the encoder; raise it or "
             f"lower trainer.check_val_every_n_epoch={every}"
         )
+
+
+def check_adoption(config: DictConfig) -> None:
+    """The values of `conf/adopt.yaml`.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    for key in ("checkpoint", "method"):
+        if not isinstance(config[key], str):
+            raise UserError(f"{key}={config[key]!r} must be text")
+    if config.part is not None and not isinstance(config.part, str):
+        raise UserError(f"part={config.part!r} must be a name in the file, or null")
+    populations = config.populations
+    if populations is not None and not isinstance(populations, ListConfig):
+        raise UserError(f"populations={populations!r} must be null or a list such as [ptbxl] or []")
+    for name in populations or ():
+        if not isinstance(name, str) or not name or set(name) & set("/:"):
+            raise UserError(f"populations: {name!r} must be a name without slash and colon, such as ptbxl")
 
 
 def check_evaluation(config: DictConfig) -> None:

@@ -12,14 +12,24 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
-from ecg_lightning.build import build_loggers, build_trainer, build_training, plain
+from ecg_lightning.build import (
+    build_encoder,
+    build_loggers,
+    build_objective,
+    build_optimizer,
+    build_trainer,
+    build_training_data,
+    plain,
+)
 from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture
+from ecg_lightning.data.history import united
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
+from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
@@ -49,15 +59,18 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
         return run_dir / ENCODER
     seed_everything(config.seed, verbose=False)
-    data, objective = build_training(config)
-    best = Checkpoint(run_dir / "checkpoints", "best", monitor="val/loss")
+    data = build_training_data(config)
+    encoder = build_encoder(config.encoder, data.spec)
+    origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
+    objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
+    best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
     loggers = build_loggers(config.logger, run_dir, run_config)
-    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, best, data), loggers)
+    trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, data, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
     try:
         trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
-        return _export(run_config, run_dir, data, objective, best)
+        return _export(run_config, run_dir, data, objective, best, origin)
     finally:
         _finish_wandb()
 
@@ -69,7 +82,9 @@ def _log_short_epochs(trainer: Trainer, batches: int) -> None:
     trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, batches))  # type: ignore[attr-defined]
 
 
-def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint, data: UnlabelledData) -> list[Callback]:
+def _callbacks(
+    config: DictConfig, run_dir: Path, data: UnlabelledData, objective: Objective, best: Checkpoint
+) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
@@ -78,7 +93,7 @@ def _callbacks(config: DictConfig, run_dir: Path, best: Checkpoint, data: Unlabe
         LearningRateMonitor("step"),
     ]
     if config.early_stop is not None:
-        callbacks.append(EarlyStop(config.early_stop))
+        callbacks.append(EarlyStop(config.early_stop, objective.monitor))
     return callbacks
 
 
@@ -130,6 +145,7 @@ def _export(
     data: UnlabelledData,
     objective: Objective,
     best: Checkpoint,
+    origin: Origin | None,
 ) -> Path:
     """Write the encoder of the best validation, with what made it and a verdict on it."""
     if not best.best_model_path:
@@ -142,7 +158,7 @@ def _export(
     metrics, epoch = state[METRICS], int(state["epoch"])
     verdict = judge(objective, metrics)
     training = {
-        "data": data.seen(),
+        "data": data.seen() if origin is None else united(origin["data"], data.seen()),
         "config": run_config,
         "objective": type(objective).__name__,
         "epoch": epoch,
@@ -150,6 +166,7 @@ def _export(
         "learned": verdict.learned,
         "verdict": verdict.sentence,
         "commit": provenance.commit(),
+        **({} if origin is None else {"init": {key: value for key, value in origin.items() if key != "data"}}),
     }
     path = run_dir / ENCODER
     save_encoder(path, objective.exported, run_config["encoder"], training)

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from ecg_lightning.data.module import ECGDataModule
+    from ecg_lightning.data.unlabelled import UnlabelledData
     from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
     from ecg_lightning.evaluation.cell import Cell
+    from ecg_lightning.objectives.base import Objective
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def build_training(config: DictConfig) -> tuple[UnlabelledData, Objective]:
+    """The data of a pretraining run, and the objective around a fresh encoder."""
+    from ecg_lightning.build import build_encoder, build_objective, build_optimizer, build_training_data
+
+    data = build_training_data(config)
+    encoder = build_encoder(config.encoder, data.spec)
+    return data, build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
 
 
 @pytest.fixture(scope="session")
@@ -79,33 +90,39 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
-    """What to say to `train.py` for a training of seconds, by data set."""
+def tiny(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
+    """What to say to `train.py` for a training of seconds, by data set and objective."""
     from ecg_lightning.data.synthetic.write import write_dataset
 
     holter, cache = tmp_path_factory.mktemp("holter"), tmp_path_factory.mktemp("cache")
     write_dataset(holter, records=0, holter=16, holter_minutes=0.5, workers=0)  # enough for a validation patient
     root = {"synthetic": synthetic_root / "ptbxl", "mitbih": holter / "mitdb"}
-    model = {"encoder": {"dim": 32, "depth": 1, "heads": 2}, "objective": {"decoder_dim": 32, "decoder_depth": 1}}
-    small = [f"{group}.{key}={value}" for group, keys in model.items() for key, value in keys.items()]
+    encoder = ["encoder.dim=32", "encoder.depth=1", "encoder.heads=2"]
+    decoder = ["objective.decoder_dim=32", "objective.decoder_depth=1"]
     short = ["data.batch_size=16", "trainer.max_epochs=6", "+trainer.limit_train_batches=3"]
     told = ["trainer.log_every_n_steps=1", "trainer.enable_progress_bar=false"]
-    return lambda data: [f"data={data}", f"data.root={root[data]}", f"cache_dir={cache}", *small, *short, *told]
+
+    def overrides(data: str, objective: str = "mae") -> list[str]:
+        where = [f"data={data}", f"data.root={root[data]}", f"cache_dir={cache}", *short, *told]
+        chosen = f"objective={objective}"
+        return [chosen, *where, *({"mae": [*encoder, *decoder], "cpc": ["encoder.dim=32"]}.get(objective, encoder))]
+
+    return overrides
 
 
 Train = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def train(tiny: Callable[[str], list[str]]) -> Train:
-    """What `train.py` does, in this process: `train(run_dir, *overrides, data="synthetic")` gives `encoder.pt`."""
+def train(tiny: Callable[..., list[str]]) -> Train:
+    """What `train.py` does, in this process: `train(run_dir, *overrides, data=..., objective=...)` gives `encoder.pt`."""
     from hydra import compose, initialize_config_dir
 
     from ecg_lightning.pretraining import pretrain
 
-    def run(run_dir: Path, *overrides: str, data: str = "synthetic") -> Path:
+    def run(run_dir: Path, *overrides: str, data: str = "synthetic", objective: str = "mae") -> Path:
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            config = compose("train", [*tiny(data), f"run_dir={run_dir}", *overrides])
+            config = compose("train", [*tiny(data, objective), f"run_dir={run_dir}", *overrides])
         return pretrain(config, run_dir)
 
     return run

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, build_training
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.build import build_budget, build_protocol, build_training
+from ecg_lightning.build import build_budget, build_protocol
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
@@ -31,10 +31,10 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"callbacks", "learning", "metrics_log", "members"},
+    {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},
-    {"pretraining", "assessment", "prediction"},
+    {"pretraining", "assessment", "prediction", "adoption"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""
@@ -108,7 +108,7 @@ def case(*groups: str) -> Any:
     return pytest.mark.parametrize(("group", "name"), [(group, name) for group in groups for name in options(group)])
 
 
-@case("objective", "data")
+@case("encoder", "objective", "data")
 def test_every_choice_of_a_training_can_be_made(group: str, name: str, synthetic_root: Path, tmp_path: Path) -> None:
     there = [f"data.root={synthetic_root / 'ptbxl'}", f"cache_dir={tmp_path}"]
     beside = {"objective": there, "encoder": ["objective=transformation"], "data": []}[group]  # which takes any encoder

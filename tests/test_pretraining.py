@@ -252,7 +252,7 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(
 @pytest.mark.parametrize("data", ["synthetic", "mitbih"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_runs_on_both_kinds_of_data(objective: str, data: str, train: Train, tmp_path: Path) -> None:
-    encoder = load_encoder(train(tmp_path, f"objective={objective}", "trainer.max_epochs=1", data=data))
+    encoder = load_encoder(train(tmp_path, "trainer.max_epochs=1", data=data, objective=objective))
     assert len(encoder.spec.leads) == {"synthetic": 12, "mitbih": 2}[data]
     assert encoder(torch.randn(2, len(encoder.spec.leads), encoder.spec.samples)).shape == (2, 32)
 

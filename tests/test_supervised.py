@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT
+from conftest import PROJECT, Train, build_training
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,6 @@ from omegaconf import DictConfig
 
 from ecg_lightning import assessment
 from ecg_lightning.assessment import assess
-from ecg_lightning.build import build_training
 from ecg_lightning.data.module import SPLITS, ECGDataModule
 from ecg_lightning.data.ptbxl import PTBXL
 from ecg_lightning.data.taught import Task, Taught
@@ -27,7 +26,6 @@ from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.supervised import Supervised
-from ecg_lightning.pretraining import pretrain
 from ecg_lightning.readout import read_out
 from ecg_lightning.results import read_result
 from ecg_lightning.signal import SignalSpec
@@ -192,15 +190,10 @@ def composed(*overrides: str) -> DictConfig:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def trained(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A run of one epoch."""
-
-    def run(data: str) -> Path:
-        run_dir = tmp_path_factory.mktemp("run")
-        of_other_objectives = [key for key in tiny(data) if not key.startswith("objective.")]
-        return pretrain(composed(*of_other_objectives, "trainer.max_epochs=1", f"run_dir={run_dir}"), run_dir)
-
-    return run
+    folder = tmp_path_factory.mktemp("run")
+    return lambda data: train(folder / data, "trainer.max_epochs=1", data=data, objective="supervised")
 
 
 @pytest.mark.parametrize("data", ["synthetic", "mitbih"])

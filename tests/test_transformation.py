@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import PROJECT
+from conftest import PROJECT, Train
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +26,6 @@ from ecg_lightning.encoders.sarkar import SarkarCNN
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.transformation import Hands, TransformationRecognition, recognition_loss
-from ecg_lightning.pretraining import pretrain
 from ecg_lightning.signal import SignalSpec
 
 SPEC = SignalSpec.of_seconds(100, ("II", "V1"), 2)
@@ -211,10 +209,9 @@ def test_training_comes_to_beat_chance_on_fresh_windows(form: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["synthetic", "mitbih"])
-def test_a_run_writes_an_encoder_and_a_verdict(data: str, tiny: Callable[[str], list[str]], tmp_path: Path) -> None:
-    ours = [key for key in tiny(data) if not key.startswith("objective.")]
-    config = composed("objective=transformation", *ours, "trainer.max_epochs=1", f"run_dir={tmp_path}")
-    training = read_checkpoint(pretrain(config, tmp_path)).training
+def test_a_run_writes_an_encoder_and_a_verdict(data: str, train: Train, tmp_path: Path) -> None:
+    written = train(tmp_path, "trainer.max_epochs=1", data=data, objective="transformation")
+    training = read_checkpoint(written).training
     assert training["objective"] == "TransformationRecognition" and "chance scores 0.133" in training["verdict"]
 
 

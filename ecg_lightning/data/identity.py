@@ -3,12 +3,15 @@
 A patient's name is `POPULATION/ID` where the source publishes who was recorded (`ptbxl/15709`, `mitbih/100`). Where it
 does not, a recording stands for itself as `POPULATION/NAMING:RECORD` (`mitbih/kaggle:train-17`, `ptbxl/cinc:HR00001`):
 two such names tell recordings apart that are named alike, but not from recordings of the same people named otherwise.
+The population `ANYONE` stands for recordings of which not even that is known: they may be anybody's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
+
+ANYONE = "anyone"
 
 
 class Shared(NamedTuple):
@@ -17,7 +20,7 @@ class Shared(NamedTuple):
     Attributes:
         patients: sorted names that are in both.
         unclear: sorted populations that both were drawn from and whose people they name in different ways, so that
-            nobody can tell whether they share any.
+            nobody can tell whether they share any; `ANYONE` where one group may be anybody.
     """
 
     patients: tuple[str, ...]
@@ -30,7 +33,12 @@ class Shared(NamedTuple):
         names = ", ".join(self.patients[:3]) + (", ..." if len(self.patients) > 3 else "")
         number = len(self.patients)
         known = [f"{number} patient{'s' if number > 1 else ''} ({names})"] if self.patients else []
-        unclear = [f"people of {population} under other names, who cannot be told apart" for population in self.unclear]
+        unclear = [
+            "people whom nobody has named, perhaps some"
+            if population == ANYONE
+            else f"people of {population} under other names, who cannot be told apart"
+            for population in self.unclear
+        ]
         return " and ".join([*known, *unclear])
 
 
@@ -68,6 +76,8 @@ def shared(some: Iterable[str], others: Iterable[str]) -> Shared:
         for other_population, other_naming in other_ways
         if population == other_population and naming != other_naming
     }
+    if some and others and any(population == ANYONE for population, _ in ways | other_ways):
+        unclear.add(ANYONE)
     return Shared(tuple(sorted(some & others)), tuple(sorted(unclear)))
 
 

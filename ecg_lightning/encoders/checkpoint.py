@@ -93,18 +93,36 @@ def load_encoder(path: str | Path) -> Encoder:
     return read_checkpoint(path).encoder
 
 
-def _load(path: Path) -> dict[str, Any]:
+def is_own(content: Any) -> bool:
+    """Whether what a file holds is an `encoder.pt` of this project."""
+    return isinstance(content, dict) and content.get("format") == FORMAT and set(content) == KEYS
+
+
+def read_plain(path: Path) -> Any:
+    """What a file of `torch.save` holds, None where it is broken or more than plain containers and tensors.
+
+    Raises:
+        UserError: there is no such file, or it may not be read.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(
             f"checkpoint={path}: cannot be read ({error.strerror}); train.py writes encoder.pt in its run directory"
         ) from None
     except Exception:  # a foreign or broken file raises nearly anything
-        content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != KEYS:
-        raise UserError(f"checkpoint={path}: no encoder.pt of this project, or broken; pass the encoder.pt of a run")
+        return None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    content = read_plain(path)
+    if not is_own(content):
+        raise UserError(
+            f"checkpoint={path}: no encoder.pt of this project, or broken; pass the encoder.pt of a run, or have "
+            "adopt.py make one of another project's checkpoint"
+        )
+    assert isinstance(content, dict)
     return content
 
 

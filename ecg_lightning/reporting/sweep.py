@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ecg_lightning.data.identity import ANYONE
 from ecg_lightning.reporting.comparison import comparisons
 from ecg_lightning.reporting.curves import METRIC_NAMES, label_efficiency
 from ecg_lightning.reporting.tables import budget_order, flatten, print_table, write_tables
@@ -80,9 +81,12 @@ def _leakage_notes(leakage: Mapping[str, Any], split: str, known: str) -> Iterat
     """What the test split has in common with what was learned from, `with` or `without` labels."""
     if leakage["pretraining_patients"]:
         yield f"pretraining saw {leakage['pretraining_patients']} of the test patients, {known} labels"
-    if leakage["pretraining_populations_unclear"]:
-        unclear = ", ".join(leakage["pretraining_populations_unclear"])
-        yield f"pretraining may have seen test patients of {unclear}, {known} labels: they go by other names there"
+    unclear = leakage["pretraining_populations_unclear"]
+    if ANYONE in unclear:
+        yield "nobody has said whose recordings the encoder was trained on: perhaps test patients', with their labels"
+    if named := [population for population in unclear if population != ANYONE]:
+        yield (f"pretraining may have seen test patients of {', '.join(named)}, {known} labels: they go by other names "
+               "there")  # fmt: skip
     if leakage["training_patients"] and split != "intra-patient":
         yield f"{leakage['training_patients']} of the test patients are in the training split too"
     for key, where in (("pretraining_copies", "pretraining"), ("training_copies", "the training split")):
