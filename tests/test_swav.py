@@ -128,12 +128,8 @@ def test_the_objective_scores_every_view_against_prototypes_of_length_1() -> Non
     logged = model.loss(batch)
     torch.manual_seed(8)
     full = model.views(batch).x
-    small = model.small_augment(batch.x.repeat(3, 1, 1))[0].float()
-    small = torch.nn.functional.interpolate(small, 100, mode="linear").double()
-    z = torch.cat([model.projector(model.encoder(full)), model.projector(model.encoder(small))])
-    if not isinstance(model.projector[0], torch.nn.Linear):
-        raise AssertionError
-    del z  # the projector's norm sees all views at once
+    cut, _ = model.small_augment(batch.x.repeat(3, 1, 1))
+    small = torch.nn.functional.interpolate(cut, 100, mode="linear")
     z = model.projector(torch.cat([model.encoder(full), model.encoder(small)])).detach().numpy()
     prototypes = model.prototypes.detach().numpy()
     scores = (z / np.linalg.norm(z, axis=1, keepdims=True)) @ (
@@ -230,8 +226,8 @@ def test_a_window_alone_cannot_be_trained_on_but_may_end_a_validation() -> None:
     ("key", "value", "bound"),
     [("hidden", 0, "above 0"), ("projection", 0, "above 0"), ("temperature", 0.0, "above 0"),
      ("epsilon", -0.1, "above 0"), ("prototypes", 1, "at least 2"), ("iterations", 0, "at least 1"),
-     ("small_views", -1, "at least 0"), ("frozen_epochs", -1, "at least 0"), ("small_length", 1.5, "share of the window"),
-     ("small_length", 0.0, "share of the window")],
+     ("small_views", -1, "at least 0"), ("frozen_epochs", -1, "at least 0"), ("small_length", 1.5, "share of"),
+     ("small_length", 0.0, "share of")],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused_by_name(key: str, value: float, bound: str) -> None:
     with pytest.raises(UserError, match=rf"objective\.{key}={value} must .*{bound}"):
