@@ -22,6 +22,7 @@ from ecg_lightning.encoders.norm import BatchNorm
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.byol import BYOL, regression_error
 from ecg_lightning.objectives.ema import answer, follow, momentum_at
+from ecg_lightning.objectives.views import relative_error
 
 
 class Normed(Encoder):
@@ -76,6 +77,10 @@ def test_each_view_predicts_the_teacher_of_the_other_and_no_gradient_reaches_it(
     cosine = nn.functional.cosine_similarity(online, torch.cat([target[6:], target[:6]]), dim=1)
     expected = (2 - 2 * cosine[:6]).mean() + (2 - 2 * cosine[6:]).mean()
     assert logged["loss"].item() == pytest.approx(expected.item(), rel=1e-9)
+    unit = [nn.functional.normalize(part, dim=1).detach() for part in (online, target)]
+    errors = [relative_error(unit[0].chunk(2)[n], unit[1].chunk(2)[1 - n]).item() for n in range(2)]
+    assert logged["relative_error"].item() == pytest.approx(np.mean(errors))
+    assert logged["spread"].item() == pytest.approx(math.sqrt(8) * unit[1].std(dim=0, correction=0).mean().item())
 
 
 def test_a_teacher_answers_by_the_statistics_of_the_batch_and_keeps_its_own() -> None:
