@@ -64,6 +64,13 @@ def test_views_that_are_all_alike_cost_the_logarithm_of_the_others() -> None:
     assert loss.item() == pytest.approx(math.log(15), rel=1e-6)
 
 
+def test_half_precision_keeps_apart_what_lies_close() -> None:
+    close = torch.ones(8) + 0.02 * torch.randn(2, 6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nt_xent(close[0], close[1], 0.1)
+    np.testing.assert_allclose(found, naive_nt_xent(*close.double().numpy(), 0.1), rtol=1e-5)
+
+
 def test_the_objective_projects_two_different_views_of_each_window() -> None:
     model, x = simclr().double(), torch.randn(6, 2, 200, dtype=torch.float64)
     torch.manual_seed(4)

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ecg_lightning import processes
 from ecg_lightning.augment.base import Windows
@@ -16,7 +15,7 @@ from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import Objective, Verdict
-from ecg_lightning.objectives.views import check_company, check_positive, judge_matching, projector
+from ecg_lightning.objectives.views import check_company, check_positive, cosine_similarity, judge_matching, projector
 
 Positives = Literal["segments", "leads", "both"]
 
@@ -51,7 +50,7 @@ def patient_contrast(a_BD: Tensor, b_BD: Tensor, patient_B: Tensor, present_B: T
     both_BB = present_B[:, None] & present_B
     alike_BB = (patient_B[:, None] == patient_B) & both_BB
     own_BB = torch.diag(present_B)
-    similarity = F.normalize(a_BD, dim=1) @ F.normalize(b_BD, dim=1).T / temperature
+    similarity = cosine_similarity(a_BD, b_BD) / temperature
     similarity = similarity.masked_fill(~both_BB, torch.finfo(similarity.dtype).min)
     surprise = -(similarity.log_softmax(dim=1) + similarity.log_softmax(dim=0)) / 2
     own, kin = _mean(surprise, own_BB), _mean(surprise, alike_BB & ~own_BB)
@@ -111,15 +110,14 @@ class CMSC(Objective):
 
         A window with a half that lies outside the recording does not count.
         """
+        check_company(self, batch)
         views = self._views(batch)
         present_B = self._present(views, batch)
         embedded = self.projector(self._features(views, present_B)).chunk(len(views))
         present, z = processes.gather(present_B), [processes.gather(view) for view in embedded]
         patient = processes.gather(batch.which if batch.patient is None else batch.patient)
-        check_company(self, len(patient))
         pairs = [patient_contrast(a, b, patient, present, self.temperature) for a, b in combinations(z, 2)]
-        return {name: torch.stack(values).mean() for name, values in zip(Contrast._fields, zip(*pairs, strict=True),
-                                                                        strict=True)}  # fmt: skip
+        return {figure: torch.stack([getattr(pair, figure) for pair in pairs]).mean() for figure in Contrast._fields}
 
     def verdict(self, metrics: Mapping[str, float]) -> Verdict:
         """See `Objective.verdict`."""

@@ -18,6 +18,7 @@ from ecg_lightning.objectives.views import (
     ViewObjective,
     check_company,
     check_positive,
+    cosine_similarity,
     features,
     judge_matching,
     projector,
@@ -35,8 +36,8 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: float) -> tuple[Tensor, T
     Returns:
         The mean over all 2 B views, and the share of them whose partner is the most similar of the 2 B - 1 others.
     """
-    z = F.normalize(torch.cat([z1_BD, z2_BD]), dim=1)
-    similarity = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
+    z = torch.cat([z1_BD, z2_BD])
+    similarity = (cosine_similarity(z, z) / temperature).fill_diagonal_(-torch.inf)
     partner = torch.arange(len(z), device=z.device).roll(len(z1_BD))
     accuracy = (similarity.argmax(dim=1) == partner).float().mean()
     return F.cross_entropy(similarity, partner), accuracy
@@ -75,8 +76,8 @@ class SimCLR(ViewObjective):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.loss`; `accuracy` and `chance` are logged beside the loss."""
+        check_company(self, batch)
         z1, z2 = map(processes.gather, self.projector(features(self.encoder, self.views(batch))).chunk(2))
-        check_company(self, len(z1))
         loss, accuracy = nt_xent(z1, z2, self.temperature)
         return {"loss": loss, "accuracy": accuracy, "chance": loss.new_tensor(1 / (2 * len(z1) - 1))}
 

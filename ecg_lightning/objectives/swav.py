@@ -21,7 +21,9 @@ from ecg_lightning.objectives.views import (
     ViewObjective,
     check_company,
     check_positive,
+    cosine_similarity,
     features,
+    full,
     projector,
     repeat,
 )
@@ -44,7 +46,7 @@ def sinkhorn(scores_BK: Tensor, epsilon: float, iterations: int) -> Tensor:
     Returns:
         (B, K) of at least float32; each window's code sums to 1.
     """
-    log_BK = scores_BK.to(torch.promote_types(scores_BK.dtype, torch.float32)) / epsilon
+    log_BK = full(scores_BK) / epsilon
     for _ in range(iterations):
         log_BK = log_BK.log_softmax(dim=0).log_softmax(dim=1)
     return log_BK.exp()
@@ -125,6 +127,7 @@ class SwAV(ViewObjective):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.loss`; `information` is logged beside the loss."""
+        check_company(self, batch)
         scores_VBK = self._scores(batch)
         codes_QBK = torch.stack([self._codes(scores) for scores in scores_VBK[:2]])
         loss = swapped_prediction(scores_VBK, codes_QBK, self.temperature)
@@ -149,8 +152,7 @@ class SwAV(ViewObjective):
         h = [features(self.encoder, self.views(batch))]
         if self.small_views:
             h.append(features(self.encoder, self._small(repeat(batch, self.small_views))))
-        z = F.normalize(self.projector(torch.cat(h)), dim=1)
-        scores = F.linear(z, F.normalize(self.prototypes, dim=1))
+        scores = cosine_similarity(self.projector(torch.cat(h)), self.prototypes)
         return scores.view(2 + self.small_views, len(batch.x), -1)
 
     @torch.no_grad()
@@ -164,6 +166,5 @@ class SwAV(ViewObjective):
     @torch.no_grad()
     def _codes(self, scores_BK: Tensor) -> Tensor:
         """(B, K) codes of this process' windows, balanced over those of all."""
-        everyones = processes.gather(scores_BK)
-        check_company(self, len(everyones))
-        return sinkhorn(everyones, self.epsilon, self.iterations).chunk(processes.count())[processes.rank()]
+        codes = sinkhorn(processes.gather(scores_BK), self.epsilon, self.iterations)
+        return codes.chunk(processes.count())[processes.rank()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ from ecg_lightning.objectives.views import (
     check_company,
     check_positive,
     features,
+    full,
     judge_agreement,
     projector,
     relative_error,
@@ -44,8 +46,9 @@ class Regularisation(NamedTuple):
 def regularise(z_BD: Tensor) -> Regularisation:
     """Variance and covariance of (B, D) embeddings over the batch."""
     B, D = z_BD.shape
-    centred = z_BD - z_BD.mean(dim=0)
-    covariance_DD = centred.T @ centred / max(B - 1, 1)
+    centred = full(z_BD) - full(z_BD).mean(dim=0)
+    with torch.autocast(z_BD.device.type, enabled=False):
+        covariance_DD = centred.T @ centred / max(B - 1, 1)
     variance_D = covariance_DD.diagonal()
     deviation_D = (variance_D + MARGIN).sqrt()
     apart = (covariance_DD.square().sum() - variance_D.square().sum()) / D
@@ -91,8 +94,8 @@ class VICReg(ViewObjective):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.loss`; the three terms, `relative_error` and `spread` are logged beside the loss."""
+        check_company(self, batch)
         z1, z2 = map(processes.gather, self.projector(features(self.encoder, self.views(batch))).chunk(2))
-        check_company(self, len(z1))
         first, second = regularise(z1), regularise(z2)
         invariance = F.mse_loss(z1, z2)
         variance = (first.variance + second.variance) / 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ecg_lightning import processes
 from ecg_lightning.augment.base import View
 from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
@@ -71,6 +72,17 @@ def features(encoder: Encoder, batch: Batch) -> Tensor:
     return out
 
 
+def full(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def cosine_similarity(a_AD: Tensor, b_BD: Tensor) -> Tensor:
+    """(A, B) of each row with each, at full precision also under autocast: what is to be told apart lies close."""
+    with torch.autocast(a_AD.device.type, enabled=False):
+        return F.normalize(full(a_AD), dim=1) @ F.normalize(full(b_BD), dim=1).T
+
+
 def check_positive(**numbers: float) -> None:
     """Refuse numbers of an objective that are not above 0.
 
@@ -82,13 +94,13 @@ def check_positive(**numbers: float) -> None:
             raise UserError(f"objective.{key}={number} must be above 0")
 
 
-def check_company(objective: Objective, windows: int) -> None:
+def check_company(objective: Objective, batch: Batch) -> None:
     """Refuse to train on a batch in which a window is alone; a last window alone in validation costs nothing.
 
     Raises:
         UserError: it is.
     """
-    if objective.training and windows < 2:
+    if objective.training and processes.count() * len(batch.x) < 2:
         name = type(objective).__name__.lower()
         raise UserError(f"objective={name} sets the windows of a batch against one another, and this batch has one; "
                         "raise data.batch_size, or give it more recordings")  # fmt: skip
