@@ -48,6 +48,9 @@ class Objective(LightningModule):
     needs_labels: ClassVar[bool] = False
     """Whether it learns from labelled examples; it is then given `data`, the training examples it learns from."""
 
+    monitor: ClassVar[str] = "val/loss"
+    """What is lowest in the epoch whose encoder is kept; another figure where the loss has no fixed meaning."""
+
     def __init__(self, encoder: Encoder, optimizer: OptimizerFactory, warmup: float = 0.1, seed: int = 0) -> None:
         super().__init__()
         if not 0 <= warmup <= 1:

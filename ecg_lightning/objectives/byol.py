@@ -48,6 +48,8 @@ class BYOL(ViewObjective):
         UserError: a width is not above 0, the momentum no share, or an augmentation cannot be.
     """
 
+    monitor = "val/relative_error"
+
     def __init__(
         self, encoder: Encoder, augment: View, hidden: int, projection: int, momentum: float, **base: Any
     ) -> None:
