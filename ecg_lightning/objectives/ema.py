@@ -6,7 +6,8 @@ import math
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def follow(student: nn.Module) -> nn.Module:
@@ -34,3 +35,11 @@ def move(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
 def momentum_at(progress: float, start: float, end: float = 1.0) -> float:
     """The momentum at a share of all steps, from `start` to `end` along half a cosine (Grill et al. 2020)."""
     return end - (end - start) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+@torch.no_grad()
+def answer(teacher: nn.Module, *inputs: Tensor | None) -> Tensor:
+    """What a teacher says; its norms take no note of what they see, for their buffers follow the student's."""
+    buffers = {name: buffer.clone() for name, buffer in teacher.named_buffers()}
+    said: Tensor = functional_call(teacher, buffers, inputs)
+    return said
