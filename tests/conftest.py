@@ -115,7 +115,7 @@ Train = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def train(tiny: Callable[..., list[str]]) -> Train:
-    """What `train.py` does, in this process: `train(run_dir, *overrides, data=..., objective=...)` gives `encoder.pt`."""
+    """What `train.py` does, in this process: `train(run_dir, *overrides, data, objective)` gives `encoder.pt`."""
     from hydra import compose, initialize_config_dir
 
     from ecg_lightning.pretraining import pretrain

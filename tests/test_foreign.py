@@ -24,10 +24,12 @@ from ecg_lightning.data.history import stated, united
 from ecg_lightning.data.identity import shared
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import read_checkpoint
+from ecg_lightning.encoders.conv_lstm import ConvLSTM
 from ecg_lightning.encoders.ecg1dcnn import ECG1DCNN
 from ecg_lightning.encoders.foreign import adopt, read_weights
 from ecg_lightning.encoders.layouts import LAYOUTS, rename
 from ecg_lightning.encoders.vit import ViT
+from ecg_lightning.encoders.xresnet import XResNet
 from ecg_lightning.errors import UserError
 from ecg_lightning.reporting.sweep import _leakage_notes
 from ecg_lightning.signal import TWELVE_LEADS, SignalSpec
@@ -270,7 +272,7 @@ def their_xresnet(blocks: tuple[int, ...]) -> nn.Sequential:
 @pytest.mark.parametrize("before", ["", "encoder.features.", "online_network.encoder.features."])
 def test_xresnet1d_of_others_says_here_what_it_said_there(before: str) -> None:
     blocks, x = (2, 1, 2, 1), torch.randn(2, 12, 250)
-    encoder = pytest.importorskip("ecg_lightning.encoders.xresnet").XResNet(SPEC, blocks=blocks).eval()
+    encoder = XResNet(SPEC, blocks=blocks).eval()
     theirs = shaken(their_xresnet(blocks))
     weights = {before + key: value for key, value in theirs.state_dict().items()}
     adoption = adopt(encoder, weights | {"projection.model.0.weight": torch.zeros(3)}, "theirs.pt")
@@ -280,7 +282,7 @@ def test_xresnet1d_of_others_says_here_what_it_said_there(before: str) -> None:
 
 @torch.no_grad()
 def test_cpc_of_others_says_here_what_it_said_there() -> None:
-    kind, x = pytest.importorskip("ecg_lightning.encoders.conv_lstm").ConvLSTM, torch.randn(2, 12, 60)
+    kind, x = ConvLSTM, torch.randn(2, 12, 60)
     encoder = kind(SPEC, dim=16, depth=2, kernels=[1] * 4, strides=[1] * 4).eval()
     theirs = nn.ModuleDict({
         "encoder": nn.Sequential(*(TheirConv(12 if i == 0 else 16, 16, 1) for i in range(4))),

@@ -20,7 +20,8 @@ from ecg_lightning.data.windows import Batch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
-from ecg_lightning.objectives.mae import MAE, mask_lanes, normalise_patches, random_mask, reconstruction_error
+from ecg_lightning.objectives.mae import MAE, normalise_patches, reconstruction_error
+from ecg_lightning.objectives.masking import mask_lanes, random_mask
 from ecg_lightning.signal import SignalSpec
 
 GOLDEN = Path(__file__).parent / "golden" / "mae.json"
@@ -137,7 +138,7 @@ def test_predicting_the_mean_scores_1(normalise: bool) -> None:
     torch.testing.assert_close(scored["relative_error"], torch.tensor(1.0), rtol=1e-5, atol=0)
     if normalise:
         model = mae()
-        torch.nn.init.zeros_(model.predict.weight)
+        torch.nn.init.zeros_(model.decoder.guess.weight)
         silent = loss(model, torch.randn(4, 2, 200))
         torch.testing.assert_close(silent["relative_error"], torch.tensor(1.0), rtol=1e-5, atol=0)
 
@@ -167,11 +168,11 @@ def test_decoder_gets_every_token_in_its_place() -> None:
     assert isinstance(encoder, ViT)
     for b in range(3):
         seen = [n for n in range(N) if not result.masked[b, 0, 20 * n]]
-        encoded = model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
-        line = [encoded[seen.index(n)] if n in seen else model.mask_token for n in range(N)]
+        encoded = model.decoder.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
+        line = [encoded[seen.index(n)] if n in seen else model.decoder.mask_token for n in range(N)]
         wave = [[n / 10_000 ** (2 * i / 16) for i in range(8)] for n in range(N)]
         places = torch.cat([torch.tensor(wave).sin(), torch.tensor(wave).cos()], dim=1)
-        patches = model.predict(model.decoder((torch.stack(line) + places)[None]))[0]
+        patches = model.decoder.guess(model.decoder.transformer((torch.stack(line) + places)[None]))[0]
         expected = torch.cat([patch.view(2, 20) for patch in patches], dim=1)
         torch.testing.assert_close(result.guess[b], expected, rtol=1e-4, atol=1e-5)
 
@@ -207,9 +208,9 @@ def test_the_loss_is_that_of_a_loop_over_windows_without_their_padding(normalise
         there = [n for n in range(10) if 20 * n < end and 20 * (n + 1) > begin]
         keep = max(1, min(round(len(there) * (1 - ratio)), len(there) - 1))
         seen = sorted(sorted(there, key=lambda n, b=b: noise[b, n].item())[:keep])
-        encoded = model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
-        line = [(encoded[seen.index(n)] if n in seen else model.mask_token) + places[n] for n in there]
-        patches = model.predict(model.decoder(torch.stack(line)[None]))[0]
+        encoded = model.decoder.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, seen]))[0]
+        line = [(encoded[seen.index(n)] if n in seen else model.decoder.mask_token) + places[n] for n in there]
+        patches = model.decoder.guess(model.decoder.transformer(torch.stack(line)[None]))[0]
         for n, guess in zip(there, patches, strict=True):
             if n in seen or 20 * n < begin or 20 * (n + 1) > end:  # a patch half outside is no fair target
                 continue
@@ -264,7 +265,7 @@ def test_a_padded_reconstruction_hides_nothing_outside_the_recording() -> None:
 
 def test_reconstruction_keeps_the_window_and_says_which_samples_were_hidden() -> None:
     model, x = mae(), 4 + 2 * torch.randn(3, 2, 200)
-    torch.nn.init.zeros_(model.predict.weight)
+    torch.nn.init.zeros_(model.decoder.guess.weight)
     signal, guess, masked = model.reconstruct(x)
     assert torch.equal(signal, x) and guess.shape == x.shape and masked.shape == x.shape
     assert torch.equal(masked.all(dim=1), masked.any(dim=1)), "patches span all leads"

@@ -110,13 +110,13 @@ def test_validation_throws_the_same_dice_every_time_and_leaves_others_alone() ->
 
 def test_only_what_has_two_dimensions_decays() -> None:
     model = MAE(ViT(SPEC, 8, 1, 2, 0.2), 0.5, 8, 1, 2, optimizer=partial(torch.optim.SGD, lr=0.1))
-    model.predict.bias.requires_grad_(False)
+    model.decoder.guess.bias.requires_grad_(False)
     decayed, spared = ({id(p) for p in group["params"]} for group in parameter_groups(model))
     assert [group.get("weight_decay") for group in parameter_groups(model)] == [None, 0.0]
     matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     assert decayed == matrices
     assert spared == {id(p) for p in model.parameters() if p.requires_grad} - matrices
-    assert id(model.mask_token) in spared and id(model.predict.bias) not in spared
+    assert id(model.decoder.mask_token) in spared and id(model.decoder.guess.bias) not in spared
 
 
 def test_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:

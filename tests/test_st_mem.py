@@ -95,10 +95,12 @@ def test_the_loss_is_that_of_a_loop_over_leads(ratio: float) -> None:
         seen = [[n for n in range(10) if n in noise[b, 10 * lead : 10 * lead + 10].argsort()[: round(10 * (1 - ratio))]]
                 for lead in range(3)]  # fmt: skip
         kept = [10 * lead + n for lead in range(3) for n in seen[lead]]
-        encoded = dict(zip(kept, model.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, kept]))[0], strict=True))
+        encoded = dict(
+            zip(kept, model.decoder.widen(encoder.encode(encoder.embed(x[b : b + 1])[:, kept]))[0], strict=True)
+        )
         for lead in range(3):
-            line = torch.stack([encoded.get(10 * lead + n, model.mask_token) for n in range(10)])
-            guess = model.predict(model.decoder((line + waves(10))[None]))[0]
+            line = torch.stack([encoded.get(10 * lead + n, model.decoder.mask_token) for n in range(10)])
+            guess = model.decoder.guess(model.decoder.transformer((line + waves(10))[None]))[0]
             for n in set(range(10)) - set(seen[lead]):
                 target = x[b, lead, 20 * n : 20 * n + 20]
                 target = (target - target.mean()) / (target.var(unbiased=False) + 1e-6).sqrt()
@@ -152,7 +154,11 @@ def test_the_recipe_has_the_published_sizes_and_settings() -> None:
     blocks = 12 * (12 * 768**2 + 13 * 768) + 2 * 768
     around = 2 * 75 + (75 + 1) * 768 + 2 * 768 + (12 + 1) * 768  # norm, linear, norm, leads and separator
     assert sum(p.numel() for p in encoder.parameters()) == blocks + around
-    assert (objective.mask_ratio, objective.predict.out_features, objective.predict.in_features) == (0.75, 75, 256)
+    assert (objective.mask_ratio, objective.decoder.guess.out_features, objective.decoder.guess.in_features) == (
+        0.75,
+        75,
+        256,
+    )
     assert len(objective.decoder.blocks) == 4 and objective.normalise_targets
     optimizer = config.optimizer
     assert (optimizer.lr, optimizer.weight_decay, list(optimizer.betas)) == (1.5e-4, 0.01, [0.9, 0.95])

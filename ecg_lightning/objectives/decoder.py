@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ecg_lightning.encoders.transformer import Transformer, initialise, sincos_positions
 from ecg_lightning.errors import UserError
-from ecg_lightning.objectives.mae import Mask
+from ecg_lightning.objectives.masking import Mask
 
 
 class MaskedDecoder(nn.Module):

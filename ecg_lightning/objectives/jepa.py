@@ -15,8 +15,7 @@ from ecg_lightning.errors import UserError
 from ecg_lightning.objectives.base import Objective, Verdict
 from ecg_lightning.objectives.decoder import MaskedDecoder
 from ecg_lightning.objectives.ema import follow, momentum_at, move
-from ecg_lightning.objectives.mae import Mask
-from ecg_lightning.objectives.masking import block_mask, over_lanes, take
+from ecg_lightning.objectives.masking import Mask, block_mask, over_lanes, take
 
 NOTHING_LEARNED = 0.97
 """Relative error from which a prediction counts as no better than the mean; the mean itself scores 1."""

@@ -1,17 +1,70 @@
-"""Masks of contiguous blocks: long stretches are hidden, so that no neighbour gives them away."""
+"""Which tokens of a window are hidden: one by one, lane by lane, or in contiguous blocks."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ecg_lightning.objectives.mae import Mask
+
+class Mask(NamedTuple):
+    """A division of the M tokens of each window.
+
+    Attributes:
+        visible: (B, K) numbers of the tokens that the encoder sees.
+        shown: (B, K) bool, which of these it really sees, where windows have different numbers of tokens; None for all.
+        masked: (B, M) bool, the tokens to reconstruct.
+    """
+
+    visible: Tensor
+    shown: Tensor | None
+    masked: Tensor
+
+
+def random_mask(noise_BN: Tensor, ratio: float, valid_BN: Tensor | None = None) -> Mask:
+    """Mask a share of each window's tokens, those with the largest noise.
+
+    Args:
+        noise_BN: (B, N) uniform random numbers.
+        ratio: share of the tokens to mask; at least one token stays visible and, of two or more, one is masked.
+        valid_BN: (B, N) bool, the tokens inside the recording: of these alone a share is masked; None for all.
+    """
+    B, N = noise_BN.shape
+    if valid_BN is None:
+        visible = noise_BN.argsort(dim=1)[:, : _visible(N, ratio)].sort(dim=1).values
+        masked = torch.ones(B, N, dtype=torch.bool, device=noise_BN.device).scatter(1, visible, False)
+        return Mask(visible, None, masked)
+    keep_of_count = torch.tensor([_visible(n, ratio) for n in range(N + 1)], device=noise_BN.device)
+    keep_B1 = keep_of_count[valid_BN.sum(dim=1, keepdim=True)]
+    order = noise_BN.masked_fill(~valid_BN, torch.inf).argsort(dim=1)
+    rank = order.argsort(dim=1)
+    visible = order[:, : int(keep_B1.max())]
+    shown = torch.arange(visible.shape[1], device=visible.device) < keep_B1
+    return Mask(visible, shown, valid_BN & (rank >= keep_B1))
+
+
+def mask_lanes(noise_BM: Tensor, lanes: int, ratio: float, valid_BM: Tensor | None = None) -> Mask:
+    """Mask the same share of each lane's tokens, as ST-MEM does of each lead's; see `random_mask`."""
+    B, M = noise_BM.shape
+    by_lane = [None if part is None else part.reshape(B * lanes, M // lanes) for part in (noise_BM, valid_BM)]
+    assert by_lane[0] is not None
+    mask = random_mask(by_lane[0], ratio, by_lane[1])
+    first = torch.arange(lanes, device=noise_BM.device).repeat(B)[:, None] * (M // lanes)
+    shown = None if mask.shown is None else mask.shown.reshape(B, -1)
+    return Mask((mask.visible + first).view(B, -1), shown, mask.masked.view(B, M))
+
+
+def _visible(count: int, ratio: float) -> int:
+    """How many of a window's tokens stay visible."""
+    return max(1, min(round(count * (1 - ratio)), count - 1))
 
 
 def block_mask(noise_B2N: Tensor, share: float, block: int | None = None, valid_BN: Tensor | None = None) -> Mask:
-    """Hide all but a share of each window's tokens, in blocks, the same number in every window of one length.
+    """Hide all but a share of each window's tokens in long stretches, so that no neighbour gives them away.
+
+    The same number is hidden in every window of one length.
 
     Visible tokens and blocks lie in an order that is drawn; blocks that come to lie side by side are one longer block.
     Their sizes are drawn one after the other, each uniformly from `block` to all that is still to be hidden, as Weimann
