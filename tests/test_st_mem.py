@@ -159,6 +159,6 @@ def test_the_recipe_has_the_published_sizes_and_settings() -> None:
         75,
         256,
     )
-    assert len(objective.decoder.blocks) == 4 and objective.normalise_targets
+    assert len(objective.decoder.transformer.blocks) == 4 and objective.normalise_targets
     optimizer = config.optimizer
     assert (optimizer.lr, optimizer.weight_decay, list(optimizer.betas)) == (1.5e-4, 0.01, [0.9, 0.95])

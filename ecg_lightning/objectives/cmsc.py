@@ -96,8 +96,8 @@ class CMSC(Objective):
         if positives != "leads" and not 0 < self.segment <= half:
             raise UserError(
                 f"objective=cmsc shows halves of a window, and encoder {type(encoder).__name__} takes no {half} "
-                f"samples but {self.segment}; choose another, such as xresnet1d50, objective.positives=leads or longer "
-                "windows (data.spec.seconds)"
+                f"samples but {self.segment}; choose encoder=xresnet1d50 or another that does, longer windows "
+                "(data.spec.seconds) or objective.positives=leads"
             )
         if positives != "segments" and len(encoder.spec.leads) < 2:
             raise UserError(f"objective.positives={positives} divides the leads, and there is one; set "
