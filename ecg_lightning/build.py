@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ecg_lightning.arguments import check_arguments
+from ecg_lightning.augment.base import Augmentation
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.data.mix import Mix, named
 from ecg_lightning.data.module import ECGDataModule
@@ -89,6 +90,12 @@ def build_objective(config: DictConfig, encoder: Encoder, optimizer: OptimizerFa
     """The objective around an encoder."""
     objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer)
     return objective
+
+
+def build_augmentation(config: DictConfig) -> Augmentation:
+    """One augmentation, a step of a view."""
+    augmentation: Augmentation = _make("augment", config)
+    return augmentation
 
 
 def build_budget(config: DictConfig) -> LabelBudget:

@@ -130,7 +130,7 @@ def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
     Returns:
         (B, L, K).
     """
-    # A signal is an image of one line to torch, whose sampler reads a place once for all leads: twice as fast as gather.
+    # To torch a signal is an image of one line; its sampler finds a place once for all leads, twice as fast as gather.
     across = 2 * position_BK / max(x_BLT.shape[-1] - 1, 1) - 1
     place = torch.stack((across, torch.zeros_like(across)), dim=-1)[:, None]
     line = F.grid_sample(x_BLT[:, :, None], place, padding_mode="border", align_corners=True)

@@ -17,9 +17,11 @@ SECONDS, SPREAD = 3.0, 0.6
 class BaselineShift(AddedNoise):
     """Lifts or lowers stretches of about 3 s, at most 0.3 of them a second, which the leads share but for a gain.
 
+    After Friesen et al. (1990); where stretches overlap they add up.
+
     Args:
-        cap: see `AddedNoise`; a shift's height lies between minus and plus the level, times its lead's gain. 1 in Mehari
-            and Strodthoff (2022).
+        cap: see `AddedNoise`; a shift's height lies between minus and plus the level, times its lead's gain. 1 in
+            Mehari and Strodthoff (2022).
         p: see `Augmentation`.
     """
 

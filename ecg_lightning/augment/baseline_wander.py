@@ -18,8 +18,8 @@ STEP_HZ = 0.01
 class BaselineWander(AddedNoise):
     """Adds a sum of slow waves, at 0.01, 0.02, ... Hz, that the leads share but for a gain and a sign.
 
-    After Sörnmo (2012, in Friesen et al.'s manner): the n waves have random phases, and amplitudes between 0 and the
-    level, so the wander's standard deviation is about level * sqrt(n / 6), three times the level for 50 waves.
+    After Lenis et al. (2017): the n waves have random phases, and amplitudes between 0 and the level, so that the
+    wander's standard deviation is about level * sqrt(n / 6), three times the level for 50 waves.
 
     Args:
         cap: see `AddedNoise`; .1 in Mehari and Strodthoff (2022).

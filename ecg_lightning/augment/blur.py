@@ -45,5 +45,9 @@ class Blur(Augmentation):
 
     def _neighbours(self, x_BLT: Tensor) -> Tensor:
         """(B, L, T) weighted sums, as if there were 0 beyond the ends."""
-        weight = torch.tensor(self.kernel, device=x_BLT.device, dtype=x_BLT.dtype)[None, None]
-        return F.conv1d(x_BLT.flatten(0, 1)[:, None], weight, padding=len(self.kernel) // 2).view_as(x_BLT)
+        reach, samples = len(self.kernel) // 2, x_BLT.shape[-1]
+        padded = F.pad(x_BLT, (reach, reach))
+        total = self.kernel[0] * padded[..., :samples]
+        for begin, weight in enumerate(self.kernel[1:], start=1):  # many times faster than a convolution of one channel
+            total.add_(padded[..., begin : begin + samples], alpha=weight)
+        return total

@@ -12,8 +12,8 @@ from ecg_lightning.augment.base import Drawn
 class EMG(AddedNoise):
     """Adds white noise to every lead, each window at a level of its own.
 
-    The electromyogram is broad, some 20 to 500 Hz: up to half of an ECG's rate it is as good as white, and so Friesen et
-    al. (1990) model it.
+    The electromyogram is broad, some 20 to 500 Hz: up to half of an ECG's rate it is as good as white, and so
+    Friesen et al. (1990) model it.
 
     Args:
         cap: see `AddedNoise`; the level is the noise's standard deviation. .5 in Mehari and Strodthoff (2022).

@@ -27,7 +27,7 @@ class LeadDropout(Augmentation):
         self.share = share
 
     def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
-        """`luck` (B, L) in [0, 1), below the share for leads that fall silent, and `spared` (B,), the one that cannot."""
+        """`luck` (B, L) in [0, 1), below the share for leads that fall silent; `spared` (B,), the one that cannot."""
         B, L, _ = x_BLT.shape
         return {
             "luck": torch.rand(B, L, device=x_BLT.device),

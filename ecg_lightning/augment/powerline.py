@@ -16,8 +16,8 @@ from ecg_lightning.signal import SignalSpec
 class Powerline(AddedNoise):
     """Adds a hum with its overtones, of one phase, that the leads share but for a gain between -1 and 1.
 
-    A hum at or above half the sampling rate would be another frequency: 50 Hz sampled at 100 Hz is a zigzag and a
-    constant. It is refused, and overtones there are left out.
+    After Friesen et al. (1990). A hum at or above half the sampling rate would be another frequency: 50 Hz sampled at
+    100 Hz is a zigzag and a constant. It is refused, and overtones there are left out.
 
     Args:
         cap: see `AddedNoise`; a tone's amplitude lies between 0 and the level. .2 in Mehari and Strodthoff (2022).

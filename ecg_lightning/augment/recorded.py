@@ -40,7 +40,7 @@ class RecordedNoise(Augmentation):
         UserError: the ratios do not rise, or no kind is given, or one is unknown.
     """
 
-    noise_CS: Tensor
+    noise: Tensor
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class RecordedNoise(Augmentation):
             UserError: a file is missing or damaged, or holds less noise than a window.
         """
         super().prepare(spec)
-        noise = [self._read(self.root / kind, spec) for kind in self.kinds]
-        samples = min(each.shape[1] for each in noise)
-        noise_CS = torch.from_numpy(np.concatenate([each[:, :samples] for each in noise]))
-        self.register_buffer("noise_CS", noise_CS, persistent=False)
+        kinds = [self._read(self.root / kind, spec) for kind in self.kinds]
+        samples = min(kind.shape[1] for kind in kinds)
+        noise_CS = torch.from_numpy(np.concatenate([kind[:, :samples] for kind in kinds]))
+        self.register_buffer("noise", noise_CS, persistent=False)
 
     def _read(self, path: Path, spec: SignalSpec) -> NDArray[np.float32]:
         """(2, S) noise as the spec wants a signal, each channel about 0 with standard deviation 1."""
@@ -82,9 +82,10 @@ class RecordedNoise(Augmentation):
                 f"augment RecordedNoise: {path}.dat does not hold {CHANNELS} channels of noise; {self._remedy}"
             )
         if noise.shape[1] < spec.samples:
-            raise UserError(f"augment RecordedNoise: {path}.dat holds {noise.shape[1] / spec.fs:.3g} s, less than a window "
-                            f"of {spec.seconds:.3g} s; lower data.spec.seconds")  # fmt: skip
-        return ((noise - noise.mean(axis=1, keepdims=True)) / spread).astype(np.float32)
+            raise UserError(f"augment RecordedNoise: {path}.dat holds {noise.shape[1] / spec.fs:.3g} s, less than a "
+                            f"window of {spec.seconds:.3g} s; lower data.spec.seconds")  # fmt: skip
+        standard: NDArray[np.float32] = ((noise - noise.mean(axis=1, keepdims=True)) / spread).astype(np.float32)
+        return standard
 
     @property
     def _remedy(self) -> str:
@@ -97,7 +98,7 @@ class RecordedNoise(Augmentation):
         device, low, high = x_BLT.device, *self.snr
         return {
             "kind": torch.randint(len(self.kinds), (B,), device=device),
-            "start": torch.randint(self.noise_CS.shape[1] - T + 1, (B,), device=device),
+            "start": torch.randint(self.noise.shape[1] - T + 1, (B,), device=device),
             "channel": torch.randint(CHANNELS, (B, L), device=device),
             "sign": 2 * torch.randint(2, (B, L), device=device) - 1,
             "snr": low + (high - low) * torch.rand(B, device=device),
@@ -107,7 +108,7 @@ class RecordedNoise(Augmentation):
         """See `Augmentation.change`."""
         row_BL = CHANNELS * drawn["kind"][:, None] + drawn["channel"]
         t_BT = drawn["start"][:, None] + torch.arange(x_BLT.shape[-1], device=x_BLT.device)
-        noise_BLT = self.noise_CS.take(row_BL[..., None] * self.noise_CS.shape[1] + t_BT[:, None])
+        noise_BLT = self.noise.take(row_BL[..., None] * self.noise.shape[1] + t_BT[:, None])
         noise_BLT = centred(noise_BLT * drawn["sign"][..., None], valid_BT)
         signal_power, noise_power = power(centred(x_BLT, valid_BT), valid_BT), power(noise_BLT, valid_BT)
         wanted = signal_power * 10 ** (-drawn["snr"] / 10)

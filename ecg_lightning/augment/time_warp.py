@@ -35,7 +35,7 @@ class TimeWarp(Augmentation):
         self.warps, self.radius, self.speed = warps, radius, speed
 
     def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
-        """`place` (B, K) of the middles as shares of the recording, in [0, 1), and `pace` (B, K), the log of the speed."""
+        """`place` (B, K) of the middles as shares of the recording; `pace` (B, K), the logarithm of the speed."""
         place, pace = torch.rand(2, len(x_BLT), self.warps, device=x_BLT.device)
         return {"place": place, "pace": math.log(self.speed) * (2 * pace - 1)}
 

@@ -30,9 +30,9 @@ class VCGRotation(Augmentation):
     """Brings the leads to a vectorcardiogram, turns and stretches it, and reads the leads off it again.
 
     As in 3KG (Gopal et al. 2021): the inverse of Dower's transform (Edenbrandt and Pahlm 1988, its pseudo-inverse), a
-    turn about X, Y and Z in this order, a stretch along each of them, Dower's transform; the frontal leads follow from I
-    and II by Einthoven's and Goldberger's equations. Three dimensions cannot hold all of eight leads: without turn and
-    stretch a recording comes back as its projection, the part of it that one dipole explains.
+    turn about X, Y and Z in this order, a stretch along each of them, Dower's transform; the other frontal leads follow
+    from I and II by Einthoven's and Goldberger's equations. Three dimensions cannot hold all of eight leads: without
+    turn and stretch a recording comes back as its projection, the part of it that one dipole explains.
 
     Args:
         angle: highest angle about each axis, either way, in degrees; 45 in 3KG.
