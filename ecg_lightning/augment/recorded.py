@@ -22,12 +22,12 @@ CHANNELS = 2
 
 
 class RecordedNoise(Augmentation):
-    """Mixes in noise of the MIT-BIH Noise Stress Test Database (Moody et al. 1984).
+    """Mixes in noise that electrodes recorded, at a stated signal-to-noise ratio.
 
-    Each window gets one kind, from a place of its own; each lead one of the two recorded channels, either way up. The
-    noise is brought to the spec's rate and band as a recording is. The ratio of a window is 10 log10(P / N) dB, where P
-    and N are the powers of signal and noise: the variance of a lead over the valid samples, in the mean over all leads.
-    A window without signal stays as it is.
+    The noise is that of the MIT-BIH Noise Stress Test Database (Moody et al. 1984), brought to the spec's rate and band
+    as a recording is. Each window gets one kind, from a place of its own; each lead one of the two recorded channels,
+    either way up. The ratio of a window is 10 log10(P / N) dB, where P and N are the powers of signal and noise: the
+    variance of a lead over the valid samples, in the mean over all leads. A window without signal stays as it is.
 
     Args:
         root: the folder of the database's files.

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.reporting.ecg_sheet import BOLD, FINE
-from ecg_lightning.reporting.style import BLUE, FONT, GREY, INK, new_figure, points, save_png
+from ecg_lightning.reporting.style import BLUE, FONT, INK, new_figure, points, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BEFORE = "#A6A6A6"
 SQUARE_S, SQUARE_MV = 0.2, 0.5  # a large square, of five small ones either way
 HEADROOM = 0.25  # mV around the signal
 REACH = 1.0  # mV by which what became of a signal may leave the signal's own range before it is cut off
@@ -29,8 +30,9 @@ def draw_before_after(
     *,
     width_mm: float,
     height_mm: float,
+    line_mm: float,
 ) -> bytes:
-    """Draw a piece of one lead before (grey) and after (blue).
+    """Draw a piece of one lead before, as a wide grey line, and after, as a fine blue one upon it.
 
     Args:
         before_T: (T,) mV; samples that are not finite leave a gap.
@@ -39,6 +41,7 @@ def draw_before_after(
         name: of the lead.
         width_mm: of the picture.
         height_mm: of the picture.
+        line_mm: width of the blue line.
 
     Returns:
         A PNG; the same signals give the same bytes.
@@ -49,8 +52,8 @@ def draw_before_after(
     axes.axis("off")
     _draw_squares(axes)
     t_T = np.arange(len(before_T)) / fs
-    axes.plot(t_T, before_T, color=GREY, linewidth=points(0.35), solid_joinstyle="round")
-    axes.plot(t_T, after_T, color=BLUE, linewidth=points(0.45), solid_joinstyle="round")
+    axes.plot(t_T, before_T, color=BEFORE, linewidth=points(2.5 * line_mm), solid_joinstyle="round")
+    axes.plot(t_T, after_T, color=BLUE, linewidth=points(line_mm), solid_joinstyle="round")
     axes.text(
         0.012, 0.97, name, transform=axes.transAxes, family=FONT, fontsize=11, fontweight="bold", color=INK, va="top"
     )

@@ -1,7 +1,7 @@
 """What each augmentation does to a real beat: `python -m ecg_lightning.reporting.gallery data=ptbxl data.root=DIR`.
 
-Writes one HTML page that needs no other file. `conf/gallery.yaml` lists what it shows; one more augmentation is one more
-entry there.
+Writes one HTML page that needs no other file. `conf/gallery.yaml` lists what it shows; one more augmentation is one
+more entry there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ecg_lightning.data.module import ECGDataModule
 
 LEADS = ("II", "V1", "V5")
-"""Whose beats are shown where they are among the spec's leads, else its first; the first one's whole window as well."""
+"""Whose beats are shown where they are among the spec's leads, else its first ones."""
 
 BEFORE_R, AFTER_R = 0.3, 0.5  # s of a beat
 UNIT_MV = {"none": 1.0, "scale": TYPICAL_SPREAD_MV, "zscore": TYPICAL_SPREAD_MV}  # of a z-score about
@@ -107,15 +107,16 @@ def make_card(
         return Card(*words, pictures={}, strips={}, refusal=str(error))
     before_LT, after_LT = (_millivolts(each, spec) for each in (window, augmentation(*window)))
     leads = [lead for lead in LEADS if lead in spec.leads] or list(spec.leads[: len(LEADS)])
-    beat = _beat(before_LT[spec.leads.index(leads[0])], spec.fs)
+    rows = {lead: spec.leads.index(lead) for lead in leads}
+    beat = _beat(before_LT[rows[leads[0]]], spec.fs)
+    changed = max(leads, key=lambda lead: float(np.nanstd(after_LT[rows[lead]] - before_LT[rows[lead]])))
 
-    def picture(lead: str, part: slice, width_mm: float, height_mm: float) -> bytes:
-        before_T, after_T = (signal_LT[spec.leads.index(lead), part] for signal_LT in (before_LT, after_LT))
-        return draw_before_after(before_T, after_T, spec.fs, lead, width_mm=width_mm, height_mm=height_mm)
+    def picture(lead: str, part: slice, **size: float) -> bytes:
+        return draw_before_after(before_LT[rows[lead], part], after_LT[rows[lead], part], spec.fs, lead, **size)
 
-    beats = {f"a beat in {lead}": picture(lead, beat, 66, 50) for lead in leads}
-    strip = {f"{spec.seconds:g} s of {leads[0]}": picture(leads[0], slice(None), 200, 32)}
-    return Card(*words, pictures=beats, strips=strip)
+    beats = {f"a beat in {lead}": picture(lead, beat, width_mm=66, height_mm=50, line_mm=0.4) for lead in leads}
+    whole = picture(changed, slice(None), width_mm=200, height_mm=34, line_mm=0.25)
+    return Card(*words, pictures=beats, strips={f"{spec.seconds:g} s of {changed}": whole})
 
 
 def _millivolts(window: tuple[Tensor, Tensor | None], spec: SignalSpec) -> NDArray[np.floating]:
@@ -136,9 +137,9 @@ def _beat(lead_T: NDArray[np.floating], fs: float) -> slice:
 def _introduction(data: ECGDataModule, record: str) -> list[str]:
     spec = data.spec
     return [
-        f"Recording {record} of {data.name}, brought to {spec.fs:g} Hz: a beat, and {spec.seconds:g} s of one lead, "
-        '<span class="before">before</span> in grey and <span class="after">after</span> in blue. Large squares are '
-        "0.2 s by 0.5 mV. In training every window draws numbers of its own; shown is one draw.",
+        f"Recording {record} of {data.name} at {spec.fs:g} Hz: a beat, and {spec.seconds:g} s of the lead that "
+        'changed most, <span class="before">before</span> in grey and <span class="after">after</span> in blue. Large '
+        "squares are 0.2 s by 0.5 mV. In training every window draws numbers of its own; shown is one draw.",
         f'<span class="quiet">Noise levels are in what the encoder reads, of which 1 is {UNIT_MV[spec.standardise]:g} '
         "mV.</span>",
     ]

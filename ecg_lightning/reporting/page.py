@@ -10,7 +10,7 @@ from pathlib import Path
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f4f3f1; --card: #ffffff; --ink: #16181d; --quiet: #5b6069; --line: #dedbd5;
-        --code: #f1efeb; --after: #0072B2; --before: #666666 }
+        --code: #f1efeb; --after: #0072B2; --before: #6f6f6f }
 @media (prefers-color-scheme: dark) {
   :root { --page: #14161a; --card: #1d2026; --ink: #eceef2; --quiet: #a3a9b4; --line: #32363f; --code: #282c34;
           --after: #56B4E9; --before: #a8a8a8 } }
@@ -23,13 +23,15 @@ p { margin: .3rem 0 0; max-width: 75ch }
 .quiet { color: var(--quiet); font-size: .9rem }
 .before, .after { font-weight: 600 }
 .before { color: var(--before) } .after { color: var(--after) }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem; margin-top: 1.25rem }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem;
+          margin-top: 1.25rem }
 code { background: var(--code); border-radius: 5px; padding: .1em .4em; margin-right: .3rem; font-size: .85rem;
        white-space: nowrap; display: inline-block }
-.row { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: .7rem }
-.row img { flex: 1 1 240px; min-width: 0; width: 100%; height: auto; border-radius: 6px; display: block; background: #fff }
-.strip { overflow-x: auto; margin-top: .6rem; border-radius: 6px }
-.strip img { width: 100%; min-width: 760px; height: auto; display: block; background: #fff }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); gap: .6rem;
+       margin-top: .7rem }
+.strip { overflow-x: auto; margin-top: .6rem }
+.strip img { min-width: 760px }
+img { width: 100%; height: auto; display: block; background: #ffffff; border-radius: 6px }
 """
 
 
@@ -83,7 +85,7 @@ def write_page(path: Path, title: str, introduction: Sequence[str], cards: Seque
 
 
 def _section(card: Card) -> str:
-    settings = "".join(f"<code>{escape(f'{key}={value}')}</code>" for key, value in card.settings.items())
+    settings = "".join(f"<code>{escape(f'{key}={_plain(value)}')}</code>" for key, value in card.settings.items())
     pictures = "".join(_image(*each) for each in card.pictures.items())
     strips = "".join(f'<div class="strip">{_image(*each)}</div>\n' for each in card.strips.items())
     refusal = f"<p><em>Not on these recordings: {escape(card.refusal)}</em></p>\n" if card.refusal else ""
@@ -93,6 +95,11 @@ def _section(card: Card) -> str:
         + (f'<div class="row">{pictures}</div>\n' if pictures else "")
         + f"{strips}</section>\n"
     )
+
+
+def _plain(value: object) -> str:
+    """A setting as the configuration writes it."""
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def _image(what: str, png: bytes) -> str:
