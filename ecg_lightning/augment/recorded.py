@@ -75,16 +75,16 @@ class RecordedNoise(Augmentation):
             record = WFDBFile(path, path.name, f"nstdb/{path.name}").read()
         except BadRecord as error:
             raise UserError(f"augment RecordedNoise: {error}; {self._remedy}") from None
-        noise = bandpass(resample(record.signal, record.fs, spec.fs), spec.fs, spec.band)
-        spread = noise.std(axis=1, keepdims=True)
-        if len(noise) != CHANNELS or not (spread > 0).all():
+        if len(record.signal) != CHANNELS or not (np.ptp(record.signal, axis=1) > 0).all():  # nor are they NaN
             raise UserError(
                 f"augment RecordedNoise: {path}.dat does not hold {CHANNELS} channels of noise; {self._remedy}"
             )
+        noise = bandpass(resample(record.signal, record.fs, spec.fs), spec.fs, spec.band)
         if noise.shape[1] < spec.samples:
             raise UserError(f"augment RecordedNoise: {path}.dat holds {noise.shape[1] / spec.fs:.3g} s, less than a "
                             f"window of {spec.seconds:.3g} s; lower data.spec.seconds")  # fmt: skip
-        standard: NDArray[np.float32] = ((noise - noise.mean(axis=1, keepdims=True)) / spread).astype(np.float32)
+        level = noise - noise.mean(axis=1, keepdims=True)
+        standard: NDArray[np.float32] = (level / level.std(axis=1, keepdims=True)).astype(np.float32)
         return standard
 
     @property
