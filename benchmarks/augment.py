@@ -1,7 +1,7 @@
 """How much faster two views of a whole batch are than those of a loop over its windows.
 
-The loop is what published code does in its data loader: each window is cropped and stretched by `np.interp` lead by lead,
-a stretch of it silenced, and the views stacked to a batch. It spends nothing on anything else.
+The loop is what published code does in its data loader: each window is cropped and stretched by `np.interp` lead by
+lead, a stretch of it silenced, and the views stacked to a batch. It spends nothing on anything else.
 
     python benchmarks/augment.py
 """
@@ -24,7 +24,7 @@ from ecg_lightning.provenance import commit, device
 from ecg_lightning.signal import SignalSpec
 
 SPEC = SignalSpec(100, TWELVE_LEADS, 1000)
-BATCH, TIMED = 64, 30
+BATCH, TIMED = 64, 100
 
 
 def crop(x_LT: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

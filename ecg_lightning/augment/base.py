@@ -131,7 +131,7 @@ def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
         (B, L, K).
     """
     # To torch a signal is an image of one line; its sampler finds a place once for all leads, twice as fast as gather.
-    across = 2 * position_BK / max(x_BLT.shape[-1] - 1, 1) - 1
-    place = torch.stack((across, torch.zeros_like(across)), dim=-1)[:, None]
-    line = F.grid_sample(x_BLT[:, :, None], place, padding_mode="border", align_corners=True)
+    across_BK = position_BK * (2 / max(x_BLT.shape[-1] - 1, 1)) - 1
+    place_B1K2 = F.pad(across_BK[:, None, :, None], (0, 1))
+    line = F.grid_sample(x_BLT[:, :, None], place_B1K2, padding_mode="border", align_corners=True)
     return line[:, :, 0]
