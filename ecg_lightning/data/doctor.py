@@ -46,5 +46,10 @@ def examine_and_tell(config: DictConfig) -> bool:
     return examination.well
 
 
+def main() -> None:
+    """The command line."""
+    composed_command("doctor", __doc__, examine_and_tell)
+
+
 if __name__ == "__main__":
-    command_line(lambda: composed_command("doctor", __doc__, examine_and_tell))
+    command_line(main)

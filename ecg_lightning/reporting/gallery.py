@@ -145,5 +145,10 @@ def _introduction(data: ECGDataModule, record: str) -> list[str]:
     ]
 
 
+def main() -> None:
+    """The command line."""
+    composed_command("gallery", __doc__, show)
+
+
 if __name__ == "__main__":
-    command_line(lambda: composed_command("gallery", __doc__, show))
+    command_line(main)
