@@ -47,6 +47,7 @@ format: $(INSTALLED)  ## let ruff mend style and layout
 bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/bootstrap.py
+	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/heartbeat.py
 	$(BIN)/python benchmarks/memory.py

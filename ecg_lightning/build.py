@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ecg_lightning.arguments import check_arguments
+from ecg_lightning.augment.base import Augmentation
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.data.mix import Mix, named
 from ecg_lightning.data.module import ECGDataModule
@@ -120,6 +121,12 @@ def build_training_data(config: DictConfig) -> UnlabelledData:
             f"of its members: {config.data.members}"
         )
     return Taught(data)
+
+
+def build_augmentation(config: DictConfig) -> Augmentation:
+    """One augmentation, a step of a view."""
+    augmentation: Augmentation = _make("augment", config)
+    return augmentation
 
 
 def build_budget(config: DictConfig) -> LabelBudget:

@@ -21,6 +21,8 @@ from ecg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 
+CONF = Path(__file__).parents[1] / "conf"
+
 QUIET = (
     r".*does not have many workers.*",  # whole batches come from one fancy index; workers only slow it
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
@@ -82,6 +84,32 @@ def run(job: Callable[[], object]) -> None:
     except Exception as error:
         print(_report(error), file=sys.stderr)
         sys.exit(2 if _mendable(error) else 1)
+
+
+def composed_command(name: str, about: str | None, job: Callable[[DictConfig], bool | None]) -> None:
+    """A command of one job, for `command_line`: the words after it set keys of `conf/NAME.yaml`.
+
+    The process ends with exit code 0, with 1 where the job says that not all is well, and 2 where it cannot be done.
+
+    Args:
+        name: of the configuration.
+        about: what `--help` says before the choices of the data set and the configuration.
+        job: given the composed configuration; returns False where not all is well.
+    """
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words, asked = sys.argv[1:], {"--help", "-h"}
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        config = compose(name, [word for word in words if word not in asked])
+    if asked & set(words):
+        choices = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+        keys = f"Configuration (any key can be set as key=value)\n\n{OmegaConf.to_yaml(config)}"
+        print(f"{about}\nChoices (group=option)\n\ndata: {choices}\n\n{keys}")
+        return
+    said: list[bool | None] = []
+    run(lambda: said.append(job(config)))
+    sys.exit(1 if False in said else 0)
 
 
 def run_cell(config: DictConfig) -> None:

@@ -70,6 +70,23 @@ def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def noise_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with half a minute of each kind of noise in `nstdb/`, slow, of steps, and white."""
+    import numpy as np
+
+    from ecg_lightning.data.synthetic.format16 import write_record
+
+    root, rng = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    (root / "nstdb").mkdir()
+    white = rng.normal(size=(3, 2, 30 * 360))
+    kinds = {"bw": white[0].cumsum(axis=1), "em": np.repeat(white[1, :, ::90], 90, axis=1), "ma": white[2]}
+    for kind, noise in kinds.items():
+        steps = (1000 * noise / np.abs(noise).max()).astype(np.int16)
+        write_record(root / "nstdb" / kind, 360, ("noise1", "noise2"), steps)
+    return root
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An `encoder.pt` with random weights, for two leads and windows of 4 s."""
     import torch

