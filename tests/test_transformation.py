@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from ecg_lightning.augment.base import Augmentation
-from ecg_lightning.augment.retiming import Permutation, Stretch, TimeWarp
+from ecg_lightning.augment.retiming import Permutation, PiecewiseTimeWarp, Stretch
 from ecg_lightning.augment.transformations import NoiseAtSNR, Scaling, TimeReversal, Unchanged
 from ecg_lightning.build import build_encoder, build_objective, build_optimizer
 from ecg_lightning.data.windows import Batch
@@ -110,7 +110,7 @@ def test_kinds_that_keep_the_length_are_shown_whole_and_leave_no_padding() -> No
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_a_batch_of_fewer_windows_than_kinds_is_no_trouble(padded: bool) -> None:
-    model = recogniser((*KINDS, Permutation(4), TimeWarp(9, 1.05), NoiseAtSNR(15.0)))
+    model = recogniser((*KINDS, Permutation(4), PiecewiseTimeWarp(9, 1.05), NoiseAtSNR(15.0)))
     for B in (1, 2, 3):
         assert all(value.isfinite() for value in model.loss(batch(B, padded)).values())
 

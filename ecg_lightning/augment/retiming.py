@@ -74,11 +74,12 @@ class Permutation(Augmentation):
         t_BT = torch.arange(x_BLT.shape[-1], device=x_BLT.device) - begin
         t_BT = torch.minimum(t_BT.clamp(min=0), length - 1)
         place = torch.searchsorted(end, t_BT, right=True)
-        moved = sample_at(x_BLT, begin + t_BT + (first - end + size).gather(1, place))
+        source_BT = begin + t_BT + (first - end + size).gather(1, place)
+        moved = x_BLT.take_along_dim(source_BT[:, None], dim=2)
         return (moved, None) if valid_BT is None else (moved * valid_BT[:, None], valid_BT)
 
 
-class TimeWarp(Augmentation):
+class PiecewiseTimeWarp(Augmentation):
     """Cuts the recording into pieces of equal length, of which some run slower and the others faster than before.
 
     Half of the pieces, drawn at random and one more of an odd number, are stretched by the factor and the rest squeezed
@@ -97,7 +98,7 @@ class TimeWarp(Augmentation):
         super().__init__(p)
         _check_pieces(self, pieces)
         if not factor > 1:
-            raise UserError(f"augment TimeWarp: factor={factor} must be above 1")
+            raise UserError(f"augment PiecewiseTimeWarp: factor={factor} must be above 1")
         self.pieces, self.factor = pieces, factor
 
     def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent, sample_at
+from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent
 from ecg_lightning.errors import UserError
 
 
@@ -91,4 +91,5 @@ class TimeReversal(Augmentation):
             return x_BLT.flip(2), None
         begin, length = (part[:, None] for part in extent(x_BLT, valid_BT))
         t_T = torch.arange(x_BLT.shape[-1], device=x_BLT.device)
-        return sample_at(x_BLT, 2 * begin + length - 1 - t_T) * valid_BT[:, None], valid_BT
+        mirrored_BT = (2 * begin + length - 1 - t_T).clamp(0, len(t_T) - 1)
+        return x_BLT.take_along_dim(mirrored_BT[:, None], dim=2) * valid_BT[:, None], valid_BT
