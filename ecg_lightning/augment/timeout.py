@@ -39,4 +39,4 @@ class TimeOut(Augmentation):
         first = begin + (drawn["place"] * (length - silent + 1)).long()
         t_T = torch.arange(x_BLT.shape[-1], device=x_BLT.device)
         heard = (t_T < first[:, None]) | (t_T >= (first + silent)[:, None])
-        return x_BLT * heard[:, None], valid_BT
+        return x_BLT * heard.to(x_BLT)[:, None], valid_BT
