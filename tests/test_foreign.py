@@ -236,8 +236,10 @@ def test_names_of_cpc_are_known_behind_any_prefix() -> None:
 
 
 class TheirConv(nn.Sequential):
-    def __init__(self, wide: int, width: int, kernel: int, stride: int = 1, active: bool = True) -> None:
-        convolution = nn.Conv1d(wide, width, kernel, stride, (kernel - 1) // 2, bias=False)
+    def __init__(
+        self, wide: int, width: int, kernel: int, stride: int = 1, active: bool = True, bias: bool = False
+    ) -> None:
+        convolution = nn.Conv1d(wide, width, kernel, stride, (kernel - 1) // 2, bias=bias)
         super().__init__(convolution, nn.BatchNorm1d(width), *([nn.ReLU()] if active else []))
 
 
@@ -257,23 +259,25 @@ class TheirBottleneck(nn.Module):
         return torch.relu(self.convpath(x) + self.idpath(x))
 
 
-def their_xresnet(blocks: tuple[int, ...]) -> nn.Sequential:
+def their_xresnet(blocks: tuple[int, ...], bias: bool) -> nn.Sequential:
+    """With a bias in the first convolution, as `ResNetSimCLR` has it, or without, as the network around which it is."""
     stages = [
         nn.Sequential(
             *(TheirBottleneck(64 if (s, b) == (0, 0) else 256, 2 if s and not b else 1) for b in range(count))
         )
         for s, count in enumerate(blocks)
     ]
-    stem = (TheirConv(12, 32, 5, 2), TheirConv(32, 32, 5), TheirConv(32, 64, 5), nn.MaxPool1d(3, 2, 1))
+    stem = (TheirConv(12, 32, 5, 2, bias=bias), TheirConv(32, 32, 5), TheirConv(32, 64, 5), nn.MaxPool1d(3, 2, 1))
     return nn.Sequential(*stem, *stages)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("before", ["", "encoder.features.", "online_network.encoder.features."])
-def test_xresnet1d_of_others_says_here_what_it_said_there(before: str) -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_xresnet1d_of_others_says_here_what_it_said_there(before: str, bias: bool) -> None:
     blocks, x = (2, 1, 2, 1), torch.randn(2, 12, 250)
     encoder = XResNet(SPEC, blocks=blocks).eval()
-    theirs = shaken(their_xresnet(blocks))
+    theirs = shaken(their_xresnet(blocks, bias))
     weights = {before + key: value for key, value in theirs.state_dict().items()}
     adoption = adopt(encoder, weights | {"projection.model.0.weight": torch.zeros(3)}, "theirs.pt")
     torch.testing.assert_close(encoder.tokens(x), theirs(x).transpose(1, 2))

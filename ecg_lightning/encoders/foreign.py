@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -81,7 +82,7 @@ def adopt(encoder: Encoder, weights: Weights, source: str, part: str | None = No
     fits = [_Fit(encoder.state_dict(), weights, layout) for layout in LAYOUTS]
     best = max(fits, key=lambda fit: fit.merit)
     best.check(source, type(encoder).__name__)
-    encoder.load_state_dict({here: weights[there] for here, there in best.names.items()}, strict=True)
+    encoder.load_state_dict(best.state(), strict=True)
     left = tuple(name for name in weights if name not in best.used)
     return Adoption(best.layout, best.names, left)
 
@@ -95,7 +96,7 @@ class _Fit:
         counts = Counter(prefix for name in set(self.renamed.values()) for prefix in _prefixes(name, own))
         most = max(counts.values(), default=0)
         self.prefixes = sorted((prefix for prefix, count in counts.items() if count == most), key=len)
-        self.names, self.surplus, self.used = self._match(self.prefixes[0] if self.prefixes else "")
+        self.names, self.biases, self.surplus, self.used = self._match(self.prefixes[0] if self.prefixes else "")
         self.missing = [here for here in own if here not in self.names]
         self.misshapen = [here for here, there in self.names.items() if own[here].shape != weights[there].shape]
         self.merit = len(self.names) - len(self.misshapen) - len(self.surplus)
@@ -117,10 +118,21 @@ class _Fit:
             parts = ", ".join(prefix.rstrip(".") or "(the top)" for prefix in (self.prefixes[0], *rivals))
             raise UserError(f"{source} holds several encoders that fit: {parts}; choose one with part=NAME of adopt.py")
 
-    def _match(self, prefix: str) -> tuple[dict[str, str], list[str], set[str]]:
-        """Names here and there, those in the encoder's own modules that it lacks, and all that are accounted for."""
+    def state(self) -> dict[str, Tensor]:
+        """The encoder's weights; a bias that its norm takes away again lies in the mean that the norm subtracts."""
+        state = {here: self.weights[there] for here, there in self.names.items()}
+        return state | {mean: state[mean] - self.weights[bias] for mean, bias in self.biases.items()}
+
+    def _match(self, prefix: str) -> tuple[dict[str, str], dict[str, str], list[str], set[str]]:
+        """Match what lies behind a prefix.
+
+        Returns:
+            Names there by those here, names of convolutions' biases by that of the mean of the norm behind each, names
+            in the encoder's own modules that it lacks, and all that are accounted for.
+        """
         modules = {here.split(".")[0] for here in self.own}
         names: dict[str, str] = {}
+        biases: dict[str, str] = {}
         surplus, used = [], set()
         for there, renamed in self.renamed.items():
             here = renamed.removeprefix(prefix)
@@ -129,13 +141,16 @@ class _Fit:
             if here in self.own:
                 names.setdefault(here, there)
                 used.add(there)
+            elif (mean := re.sub(r"\.convolution\.bias$", ".norm.running_mean", here)) in self.own:
+                biases[mean] = there
+                used.add(there)
             elif here.split(".")[0] in modules:
                 surplus.append(there)
-        return {here: names[here] for here in self.own if here in names}, surplus, used
+        return {here: names[here] for here in self.own if here in names}, biases, surplus, used
 
     def _same(self, prefix: str) -> bool:
         """Whether the weights behind another prefix are the same."""
-        names, _, _ = self._match(prefix)
+        names, _, _, _ = self._match(prefix)
         return all(torch.equal(self.weights[names[here]], self.weights[there]) for here, there in self.names.items())
 
 
