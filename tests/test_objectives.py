@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.spread import measure_spread
 from ecg_lightning.objectives.base import Objective
-from ecg_lightning.signal import SignalSpec
+from ecg_lightning.signal import TWELVE_LEADS, SignalSpec
 
 CONF = PROJECT / "conf"
 GOLDEN = Path(__file__).parent / "golden" / "objectives.json"
@@ -204,6 +205,19 @@ def targets(content: Any) -> list[str]:
         return []
     own = [content["_target_"]] if "_target_" in content else []
     return own + [target for each in content.values() for target in targets(each)]
+
+
+def test_the_choices_and_their_sizes_are_told_in_the_documentation() -> None:
+    text = (PROJECT / "docs" / "choices.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text))
+    for group in ("objective", "encoder", "augment", "experiment"):
+        assert set(options(group)) <= named, group
+    spec = SignalSpec.of_seconds(100, TWELVE_LEADS, 10)
+    for name in set(ENCODERS) - {"vit_tiny", "vit_small"}:
+        (row,) = (line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+        with torch.device("meta"):
+            encoder = build_encoder(OmegaConf.load(CONF / "encoder" / f"{name}.yaml"), spec)  # type: ignore[arg-type]
+        assert f"{sum(weight.numel() for weight in encoder.parameters()):,}" in row, name
 
 
 @pytest.mark.parametrize("name", [name for name in options("experiment") if name != "demo"])
