@@ -26,7 +26,7 @@ from ecg_lightning.provenance import commit, device
 from ecg_lightning.signal import SignalSpec
 
 SPEC = SignalSpec(100, TWELVE_LEADS, 1000)
-BATCH, ROUNDS, RUNS = 64, 12, 8
+BATCH, ROUNDS, RUNS = 64, 24, 8
 Signal = NDArray[np.float32]
 
 
