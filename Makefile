@@ -26,8 +26,8 @@ demo: demo-data  ## pretrain on the embedded data set and show what it is worth 
 	ECG_DATA_ROOT=data $(BIN)/python train.py +experiment=demo run_dir=$(DEMO)
 	ECG_DATA_ROOT=data $(BIN)/python evaluate.py +sweep=demo checkpoint=$(DEMO)/encoder.pt
 
-test: check  ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -m 'not slow and not damage'
+test: check  ## lint, types and the whole test suite, a process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not damage'
 
 test-slow: $(INSTALLED)  ## the minutes-long tests
 	$(BIN)/python -m pytest -m slow
@@ -51,6 +51,7 @@ bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/heartbeat.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/objectives.py
 
 clean:  ## remove .venv, caches, runs and generated data
 	rm -rf .venv cache runs $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis
