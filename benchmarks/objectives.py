@@ -1,7 +1,7 @@
 """What the framework costs a training step, and what CPC's one matrix product saves.
 
 Every objective is trained by its defaults on synthetic 12-lead recordings: by `train.py`'s Trainer with its logging,
-and by a loop of plain torch around the same model. They take turns, and the median of the turns is compared.
+and by a loop of plain torch around the same model. They take turns, and the median steps are compared.
 CPC's loss is compared with a loop over time at its published settings.
 
     python benchmarks/objectives.py
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,46 +42,46 @@ from ecg_lightning.data.windows import Batch, to_signal
 from ecg_lightning.encoders.base import CausalEncoder
 from ecg_lightning.objectives.base import Objective, parameter_groups
 from ecg_lightning.objectives.cpc import CPC
+from ecg_lightning.provenance import commit, device
 from ecg_lightning.signal import SignalSpec
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-TURNS, STEPS, WARM = 3, 12, 4
+TURNS, STEPS, WARM = 5, 12, 3
 """Turns of each, steps of a turn, and those of them that are not timed."""
 
 
 class Clock(Callback):
-    """Times the steps of a training, but for the first ones."""
+    """When each step of a training begins."""
 
     def __init__(self) -> None:
-        self.begin = self.seconds = 0.0
+        self.begins: list[float] = []
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The first timed step begins."""
-        if batch_idx == WARM:
-            self.begin = perf_counter()
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """A step ends."""
-        self.seconds = perf_counter() - self.begin
+    def on_train_batch_start(self, *args: Any) -> None:
+        """A step begins."""
+        self.begins.append(perf_counter())
 
 
-def by_trainer(config: DictConfig, data: UnlabelledData, objective: Objective, scratch: Path) -> float:
-    """Seconds a step in the Trainer."""
+def steps(begins: list[float]) -> list[float]:
+    """Seconds of each step but the first ones."""
+    return [after - before for before, after in pairwise(begins[WARM:])]
+
+
+def by_trainer(config: DictConfig, data: UnlabelledData, objective: Objective, scratch: Path) -> list[float]:
+    """Seconds of each step in the Trainer."""
     clock = Clock()
     trainer = build_trainer(config.trainer, scratch, [clock], build_loggers(config.logger, scratch, {}))
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        trainer.fit(objective, train_dataloaders=data.train_dataloader(), datamodule=None)
-    return clock.seconds / (STEPS - WARM)
+        trainer.fit(objective, datamodule=data)
+    return steps(clock.begins)
 
 
-def by_hand(config: DictConfig, data: UnlabelledData, objective: Objective) -> float:
-    """Seconds a step in a loop of plain torch."""
+def by_hand(config: DictConfig, data: UnlabelledData, objective: Objective) -> list[float]:
+    """Seconds of each step in a loop of plain torch."""
     optimizer = build_optimizer(config.optimizer)(parameter_groups(objective))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    begin = 0.0
+    begins = []
     for step, raw in zip(range(STEPS), data.train_dataloader(), strict=False):
-        if step == WARM:
-            begin = perf_counter()
+        begins.append(perf_counter())
         loss = objective.loss(to_signal(raw, data.spec))["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -88,30 +89,27 @@ def by_hand(config: DictConfig, data: UnlabelledData, objective: Objective) -> f
         optimizer.step()
         schedule.step()
         objective.after_step(step / STEPS)
-    return (perf_counter() - begin) / (STEPS - WARM)
+    return steps(begins)
 
 
 def framework(scratch: Path) -> None:
     write_dataset(scratch / "data", records=200, holter=0, holter_minutes=1.0, workers=0)
+    print(f"`python benchmarks/objectives.py`, commit {commit()}, {device()}\n")
     print("| objective, encoder | plain torch | Trainer | ratio |\n|---|---|---|---|")
     for name in sorted(path.stem for path in (CONF / "objective").glob("*.yaml")):
         where = [f"data.root={scratch}/data/ptbxl", f"cache_dir={scratch}/cache", "data=synthetic"]
-        limits = ["trainer.max_epochs=1", f"+trainer.limit_train_batches={STEPS}"]
+        limits = ["trainer.max_epochs=1", f"+trainer.limit_train_batches={STEPS}", "+trainer.limit_val_batches=0"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", [f"objective={name}", *where, *limits, f"run_dir={scratch}"])
         data = build_training_data(config)
         encoder = build_encoder(config.encoder, data.spec)
         objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
-        turns = [
-            (by_hand(config, data, objective), by_trainer(config, data, objective, scratch / name / str(turn)))
-            for turn in range(TURNS)
-        ]
-        hand, trainer = (median(times) for times in zip(*turns, strict=True))
-        ratio = median(theirs / ours for ours, theirs in turns)
-        print(
-            f"| {name}, {type(encoder).__name__} | {1e3 * hand:.0f} ms | {1e3 * trainer:.0f} ms | {ratio:.2f} |",
-            flush=True,
-        )
+        hand, trainer = [], []
+        for turn in range(TURNS):
+            hand += by_hand(config, data, objective)
+            trainer += by_trainer(config, data, objective, scratch / name / str(turn))
+        row = f"| {1e3 * median(hand):.0f} ms | {1e3 * median(trainer):.0f} ms | {median(trainer) / median(hand):.2f} |"
+        print(f"| {name}, {type(encoder).__name__} {row}", flush=True)
 
 
 BATCH, TOKENS, WIDTH, AHEAD, NEGATIVES = 32, 1000, 512, 12, 128
