@@ -4,12 +4,13 @@ Every objective is trained by its defaults on synthetic 12-lead recordings: by `
 and by a loop of plain torch around the same model. They take turns, and the median steps are compared.
 CPC's loss is compared with a loop over time at its published settings.
 
-    python benchmarks/objectives.py
+    python benchmarks/objectives.py [objective ...]
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -92,11 +93,11 @@ def by_hand(config: DictConfig, data: UnlabelledData, objective: Objective) -> l
     return steps(begins)
 
 
-def framework(scratch: Path) -> None:
+def framework(scratch: Path, names: list[str]) -> None:
     write_dataset(scratch / "data", records=200, holter=0, holter_minutes=1.0, workers=0)
     print(f"`python benchmarks/objectives.py`, commit {commit()}, {device()}\n")
     print("| objective, encoder | plain torch | Trainer | ratio |\n|---|---|---|---|")
-    for name in sorted(path.stem for path in (CONF / "objective").glob("*.yaml")):
+    for name in names:
         where = [f"data.root={scratch}/data/ptbxl", f"cache_dir={scratch}/cache", "data=synthetic"]
         limits = ["trainer.max_epochs=1", f"+trainer.limit_train_batches={STEPS}", "+trainer.limit_val_batches=0"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -170,8 +171,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     with TemporaryDirectory() as scratch:
-        framework(Path(scratch))
-    cpc()
+        framework(Path(scratch), sys.argv[1:] or sorted(path.stem for path in (CONF / "objective").glob("*.yaml")))
+    if not sys.argv[1:]:
+        cpc()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -156,11 +157,12 @@ def build_trainer(
     config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
 ) -> Trainer:
     """The Trainer, with what watches and records the run."""
+    bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # Lightning's own choice, rich, slows small steps
     trainer: Trainer = _make(
         "trainer",
         config,
         default_root_dir=run_dir,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *bar],
         logger=list(loggers),
         enable_model_summary=False,
     )
