@@ -47,7 +47,7 @@ from ecg_lightning.provenance import commit, device
 from ecg_lightning.signal import SignalSpec
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-TURNS, STEPS, WARM = 5, 12, 3
+TURNS, STEPS, WARM = 3, 20, 8
 """Turns of each, steps of a turn, and those of them that are not timed."""
 
 
