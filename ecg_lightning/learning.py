@@ -149,6 +149,7 @@ def _probes(metrics: Mapping[str, float]) -> list[str]:
             if {f"val/{key}", f"start/{key}"} <= metrics.keys()}  # fmt: skip
     if not both:
         return []
-    change = "more" if all(now > before for now, before in both.values()) else "no more"
+    better = [now > before for now, before in both.values()]
+    change = "more from them than" if all(better) else "about as much as" if any(better) else "no more from them than"
     told = ", ".join(f"{name} {now:.3f}, before {before:.3f}" for name, (now, before) in both.items())
-    return [f"probes read {change} from them than before training (macro AUROC: {told})"]
+    return [f"probes read {change} before training (macro AUROC: {told})"]

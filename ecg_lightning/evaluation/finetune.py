@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
@@ -71,6 +72,7 @@ class FineTune:
                 accelerator="auto",
                 devices=1,
                 logger=False,
+                callbacks=[TQDMProgressBar()],
                 enable_checkpointing=False,
                 enable_model_summary=False,
                 gradient_clip_val=1.0,
