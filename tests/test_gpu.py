@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Train
+from conftest import PROJECT, Train
 
 from ecg_lightning import load_encoder
 from ecg_lightning.data.mitbih import MITBIH
@@ -46,3 +46,9 @@ def test_features_are_those_of_the_cpu(synthetic_root, tiny_checkpoint, tmp_path
     on_gpu = embed(checkpoint.encoder, data, examples, "gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     np.testing.assert_allclose(on_gpu, embed(checkpoint.encoder, data, examples, "cpu"), atol=5e-3)
+
+
+@pytest.mark.parametrize("objective", sorted(path.stem for path in (PROJECT / "conf" / "objective").glob("*.yaml")))
+def test_every_objective_trains_in_mixed_precision(objective: str, train: Train, tmp_path):
+    encoder = load_encoder(train(tmp_path, "trainer=gpu", "trainer.max_epochs=1", objective=objective))
+    assert all(weight.isfinite().all() for weight in encoder.state_dict().values())
