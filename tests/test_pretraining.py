@@ -317,6 +317,24 @@ def test_a_run_that_was_moved_continues_as_if_it_had_not_been(
     pd.testing.assert_frame_equal(*(pd.read_csv(table) for (table,) in tables))
 
 
+@pytest.mark.parametrize("objective", ["byol", "jepa", "swav", "transformation"])
+def test_teachers_views_and_kinds_continue_as_if_nothing_had_been(
+    objective: str, train: Train, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def fail(self: Objective, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (self.current_epoch, batch_idx) == (2, 1):
+            raise RuntimeError("power cut")
+
+    words = partial(train, objective=objective)
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(Objective, "on_train_batch_end", fail, raising=False)
+        words(tmp_path / "cut", "trainer.max_epochs=3")
+    for folder in ("cut", "straight"):
+        words(tmp_path / folder, "trainer.max_epochs=3")
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "validation_metrics"):
+        assert same(last(tmp_path / "cut")[key], last(tmp_path / "straight")[key]), key
+
+
 def test_two_runs_of_one_process_are_two_runs_of_wandb(train: Train, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     ids = []
