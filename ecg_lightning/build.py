@@ -157,7 +157,7 @@ def build_trainer(
     config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
 ) -> Trainer:
     """The Trainer, with what watches and records the run."""
-    bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # Lightning's own choice, rich, slows small steps
+    bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # as all other bars here; Lightning's own is rich's
     trainer: Trainer = _make(
         "trainer",
         config,
