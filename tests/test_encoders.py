@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
@@ -34,6 +35,11 @@ def config(name: str) -> DictConfig:
     return loaded
 
 
+def of_kind(kind: type[Encoder], names: list[str]) -> list[str]:
+    """Those of the encoders that are of a kind."""
+    return [name for name in names if issubclass(get_class(config(name)._target_), kind)]
+
+
 def spec_of(leads: int, samples: int) -> SignalSpec:
     return SignalSpec(fs=100, leads=TWELVE_LEADS[:leads], samples=samples)
 
@@ -46,6 +52,13 @@ SHAPES = ((3, SAMPLES), (1, 4 * SAMPLES), (12, 2 * SAMPLES))
 LARGE = [name for name in ENCODERS if name == "cpc" or name.endswith(("_small", "_base"))]
 LIGHT = [name for name in ENCODERS if name not in LARGE]
 """One size of each is enough for most tests."""
+
+only_patches = pytest.mark.parametrize("light", of_kind(PatchEncoder, LIGHT), indirect=True)
+only_causal = pytest.mark.parametrize("light", of_kind(CausalEncoder, LIGHT), indirect=True)
+all_but_causal = pytest.mark.parametrize(
+    "light", [name for name in LIGHT if name not in of_kind(CausalEncoder, LIGHT)], indirect=True
+)
+"""A causal encoder's tokens look back from the end of their share."""
 
 
 def build(name: str, leads: int = 2, samples: int = SAMPLES) -> Encoder:
@@ -123,10 +136,9 @@ def test_an_encoder_comes_back_from_its_file(light: Encoder, request: pytest.Fix
     torch.testing.assert_close(load_encoder(tmp_path / "encoder.pt")(x), light(x), rtol=0, atol=0)
 
 
+@all_but_causal
 def test_a_token_sits_over_its_share_of_the_window(light: Encoder) -> None:
     """The sample that changes a token most lies in the token's share or near it, for most of the tokens."""
-    if isinstance(light, CausalEncoder):
-        return  # it looks back alone
     x = torch.randn(4, 2, SAMPLES, requires_grad=True)
     tokens = light.tokens(x)
     N = tokens.shape[1]
@@ -139,12 +151,17 @@ def test_a_token_sits_over_its_share_of_the_window(light: Encoder) -> None:
     assert np.median(off) <= max(SAMPLES / N, 16)  # half of the longest kernel
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_with_a_middle_says_of_which_kind_it_is(name: str) -> None:
+    kind = get_class(config(name)._target_)
+    assert ("embed" in dir(kind)) == issubclass(kind, PatchEncoder)
+    assert ("context" in dir(kind)) == issubclass(kind, CausalEncoder)
+
+
 @torch.no_grad()
-def test_a_patch_encoder_lets_tokens_be_dropped_in_between(encoder: Encoder) -> None:
+@pytest.mark.parametrize("encoder", of_kind(PatchEncoder, ENCODERS), indirect=True)
+def test_a_patch_encoder_lets_tokens_be_dropped_in_between(encoder: PatchEncoder) -> None:
     """Each embedded token knows its own patch alone, and the second half cares for no order."""
-    if not isinstance(encoder, PatchEncoder):
-        assert "embed" not in dir(encoder), "an encoder with an embed of its own should be a PatchEncoder"
-        return
     x = torch.randn(2, 2, SAMPLES)
     tokens, N = encoder.embed(x), SAMPLES // encoder.patch
     M = encoder.lanes * N
@@ -161,10 +178,8 @@ def test_a_patch_encoder_lets_tokens_be_dropped_in_between(encoder: Encoder) -> 
 
 
 @torch.no_grad()
-def test_a_causal_encoder_looks_back_alone(light: Encoder) -> None:
-    if not isinstance(light, CausalEncoder):
-        assert "context" not in dir(light), "an encoder with a context of its own should be a CausalEncoder"
-        return
+@only_causal
+def test_a_causal_encoder_looks_back_alone(light: CausalEncoder) -> None:
     x = torch.randn(2, 2, SAMPLES)
     local = light.local(x)
     context = light.context(local)
@@ -205,10 +220,11 @@ def test_where_all_samples_are_valid_the_mask_changes_nothing(light: Encoder) ->
 
 
 @torch.no_grad()
+@only_patches  # where tokens overlap, zeros beyond the end are the encoder's own affair
 @pytest.mark.parametrize("samples", [1, 87, 100])
-def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_it(light: Encoder, samples: int) -> None:
-    if not isinstance(light, PatchEncoder):
-        return  # where tokens overlap, zeros beyond the end are the encoder's own affair
+def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_it(
+    light: PatchEncoder, samples: int
+) -> None:
     held = -(-samples // light.patch)
     x = torch.randn(2, 2, samples)
     alone = torch.zeros(2, 2, held * light.patch)
@@ -224,9 +240,8 @@ def test_features_do_not_depend_on_how_much_padding_there_is_or_what_stands_in_i
 
 
 @torch.no_grad()
-def test_padding_on_both_sides_and_of_different_lengths_is_seen_by_no_valid_token(light: Encoder) -> None:
-    if not isinstance(light, PatchEncoder):
-        return
+@only_patches
+def test_padding_on_both_sides_and_of_different_lengths_is_seen_by_no_valid_token(light: PatchEncoder) -> None:
     N = SAMPLES // light.patch
     valid_BN = torch.ones(3, N, dtype=torch.bool)
     valid_BN[0, :2], valid_BN[1, N // 2 :], valid_BN[2, [0, -1]] = False, False, False
