@@ -18,10 +18,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.members import CONF
 
 log = logging.getLogger(__name__)
-
-CONF = Path(__file__).parents[1] / "conf"
 
 QUIET = (
     r".*does not have many workers.*",  # whole batches come from one fancy index; workers only slow it
@@ -100,7 +99,7 @@ def composed_command(name: str, about: str | None, job: Callable[[DictConfig], b
     from omegaconf import OmegaConf
 
     words, asked = sys.argv[1:], {"--help", "-h"}
-    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(name, [word for word in words if word not in asked])
     if asked & set(words):
         choices = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))

@@ -21,8 +21,9 @@ from ecg_lightning.encoders.cnn import CNN
 from ecg_lightning.encoders.convolution import Residual
 from ecg_lightning.encoders.inception import Inception, InceptionModule
 from ecg_lightning.encoders.kachuee import Kachuee
-from ecg_lightning.encoders.lstm import LSTM, roll
+from ecg_lightning.encoders.lstm import LSTM
 from ecg_lightning.encoders.mlp import MLP
+from ecg_lightning.encoders.recurrent import read_from_start
 from ecg_lightning.encoders.resnet_wang import ResNetWang
 from ecg_lightning.encoders.whole_window import remaining_length
 from ecg_lightning.encoders.xresnet import XResNet
@@ -403,13 +404,21 @@ def test_the_residual_blocks_for_heartbeats_begin_with_the_spread_they_are_given
 # --- the LSTM and padding ---------------------------------------------------------------------------------------
 
 
+@torch.no_grad()
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
-def test_rolling_moves_each_row_by_a_number_of_its_own(B: int, N: int, seed: int) -> None:
+def test_a_recurrent_network_reads_a_recording_in_its_window_as_it_does_alone(B: int, N: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    x, by = generator.normal(size=(B, N, 2)), generator.integers(-N, N, B)
-    expected = np.stack([np.roll(row, shift, axis=0) for row, shift in zip(x, by, strict=True)])
-    np.testing.assert_array_equal(roll(torch.from_numpy(x), torch.from_numpy(by)), expected)
+    bounds = np.sort(generator.integers(0, N + 1, size=(B, 2)), axis=1)
+    bounds[:, 1] = np.minimum(np.maximum(bounds[:, 1], bounds[:, 0] + 1), N)
+    bounds[:, 0] = np.minimum(bounds[:, 0], N - 1)
+    place = np.arange(N)
+    valid = torch.from_numpy((place >= bounds[:, :1]) & (place < bounds[:, 1:]))
+    recurrent, z = torch.nn.LSTM(2, 3, batch_first=True), torch.from_numpy(generator.normal(size=(B, N, 2))).float()
+    states = read_from_start(recurrent, z, valid)
+    for b, (begin, end) in enumerate(bounds):
+        torch.testing.assert_close(states[b, begin:end], recurrent(z[b, begin:end])[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(read_from_start(recurrent, z, None), recurrent(z)[0])
 
 
 @torch.no_grad()

@@ -135,3 +135,12 @@ def sample_at(x_BLT: Tensor, position_BK: Tensor) -> Tensor:
     place_B1K2 = F.pad(across_BK[:, None, :, None], (0, 1)).to(x_BLT.dtype)
     line = F.grid_sample(x_BLT[:, :, None], place_B1K2, padding_mode="border", align_corners=True)
     return line[:, :, 0]
+
+
+def centred(x_BLT: Tensor, valid_BT: Tensor | None) -> Tensor:
+    """Each lead without its mean over the valid samples; 0 elsewhere."""
+    if valid_BT is None:
+        return x_BLT - x_BLT.mean(dim=-1, keepdim=True)
+    inside = valid_BT[:, None]
+    count = inside.sum(dim=-1, keepdim=True).clamp(min=1)
+    return (x_BLT - (x_BLT * inside).sum(dim=-1, keepdim=True) / count) * inside

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent, sample_at
-from ecg_lightning.errors import UserError
+from ecg_lightning.augment.base import Drawn, Windows, extent, sample_at
+from ecg_lightning.augment.part import OfAPart
 
 
-class RandomResizedCrop(Augmentation):
+class RandomResizedCrop(OfAPart):
     """Cuts a stretch out of the recording and stretches it to the recording's length in the window.
 
     Args:
@@ -21,16 +21,7 @@ class RandomResizedCrop(Augmentation):
     """
 
     def __init__(self, share: tuple[float, float] = (0.5, 1.0), p: float = 1.0) -> None:
-        super().__init__(p)
-        if not 0 < share[0] <= share[1] <= 1:
-            raise UserError(f"augment RandomResizedCrop: share={list(share)} must be two rising numbers in (0, 1]")
-        self.share = share
-
-    def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
-        """`share` (B,) that is cut out, and `place` (B,) of its beginning among the possible ones, in [0, 1)."""
-        low, high = self.share
-        share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
-        return {"share": low + (high - low) * share, "place": place}
+        super().__init__(share, p)
 
     def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
         """See `Augmentation.change`."""

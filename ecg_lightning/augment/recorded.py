@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecg_lightning.augment.base import Augmentation, Drawn, Windows
+from ecg_lightning.augment.base import Augmentation, Drawn, Windows, centred
 from ecg_lightning.data.record import BadRecord
 from ecg_lightning.data.wfdb_files import WFDBFile
 from ecg_lightning.errors import UserError
@@ -114,15 +114,6 @@ class RecordedNoise(Augmentation):
         wanted = signal_power * 10 ** (-drawn["snr"] / 10)
         gain_B = torch.where(noise_power > 0, wanted / noise_power, 0).sqrt()
         return x_BLT + gain_B[:, None, None] * noise_BLT, valid_BT
-
-
-def centred(x_BLT: Tensor, valid_BT: Tensor | None) -> Tensor:
-    """Each lead without its mean over the valid samples; 0 elsewhere."""
-    if valid_BT is None:
-        return x_BLT - x_BLT.mean(dim=-1, keepdim=True)
-    inside = valid_BT[:, None]
-    count = inside.sum(dim=-1, keepdim=True).clamp(min=1)
-    return (x_BLT - (x_BLT * inside).sum(dim=-1, keepdim=True) / count) * inside
 
 
 def power(x_BLT: Tensor, valid_BT: Tensor | None) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent
+from ecg_lightning.augment.base import Drawn, Windows, extent
+from ecg_lightning.augment.part import OfAPart
 from ecg_lightning.errors import UserError
 
 
-class TimeOut(Augmentation):
+class TimeOut(OfAPart):
     """Sets a stretch of all leads to 0.
 
     Args:
@@ -17,20 +18,13 @@ class TimeOut(Augmentation):
         p: see `Augmentation`.
 
     Raises:
-        UserError: the shares are none.
+        UserError: the shares are none, or nothing would be left.
     """
 
     def __init__(self, share: tuple[float, float] = (0.2, 0.4), p: float = 1.0) -> None:
-        super().__init__(p)
-        if not 0 < share[0] <= share[1] < 1:
-            raise UserError(f"augment TimeOut: share={list(share)} must be two rising numbers between 0 and 1")
-        self.share = share
-
-    def draw(self, x_BLT: Tensor, valid_BT: Tensor | None = None) -> Drawn:
-        """`share` (B,) that falls silent, and `place` (B,) of its beginning among the possible ones, in [0, 1)."""
-        low, high = self.share
-        share, place = torch.rand(2, len(x_BLT), device=x_BLT.device)
-        return {"share": low + (high - low) * share, "place": place}
+        super().__init__(share, p)
+        if share[1] == 1:
+            raise UserError(f"augment TimeOut: share={list(share)} would leave nothing; the larger must be below 1")
 
     def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
         """See `Augmentation.change`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ecg_lightning.augment.base import Augmentation, Drawn, Windows, extent
+from ecg_lightning.augment.base import Augmentation, Drawn, Windows, centred, extent
 from ecg_lightning.errors import UserError
 
 
@@ -72,8 +72,7 @@ class NoiseAtSNR(Augmentation):
     def change(self, x_BLT: Tensor, drawn: Drawn, valid_BT: Tensor | None = None) -> Windows:
         """See `Augmentation.change`."""
         length = extent(x_BLT, valid_BT)[1][:, None, None]
-        mean = x_BLT.sum(dim=2, keepdim=True) / length
-        power = (x_BLT.square().sum(dim=2, keepdim=True) / length - mean.square()).clamp(min=0)
+        power = centred(x_BLT, valid_BT).square().sum(dim=2, keepdim=True) / length
         noisy = x_BLT + drawn["noise"] * (power * 10 ** (-self.snr_db / 10)).sqrt()
         return (noisy, None) if valid_BT is None else (noisy * valid_BT[:, None], valid_BT)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ecg_lightning.encoders.base import CausalEncoder
 from ecg_lightning.encoders.conv_stem import ConvStem
+from ecg_lightning.encoders.recurrent import read_from_start
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
@@ -44,15 +44,4 @@ class ConvLSTM(CausalEncoder):
 
     def context(self, z_BNE: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """See `CausalEncoder.context`."""
-        if valid_BN is None:
-            out: Tensor = self.lstm(z_BNE)[0]
-            return out
-        begin_B = valid_BN.int().argmax(dim=1)
-        return _rotate(self.lstm(_rotate(z_BNE, begin_B))[0], -begin_B)
-
-
-def _rotate(t_BND: Tensor, by_B: Tensor) -> Tensor:
-    """Move each row's tokens towards its beginning; those that fall off there come back at the end."""
-    _, N, D = t_BND.shape
-    order_BN = (torch.arange(N, device=t_BND.device) + by_B[:, None]) % N
-    return t_BND.gather(1, order_BN[..., None].expand(-1, -1, D))
+        return read_from_start(self.lstm, z_BNE, valid_BN)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ecg_lightning.encoders.base import CausalEncoder
 from ecg_lightning.encoders.initialisation import he_normal
+from ecg_lightning.encoders.recurrent import read_from_start
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec
 
@@ -51,14 +51,7 @@ class LSTM(CausalEncoder):
 
     def context(self, z_BNE: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """See `CausalEncoder.context`; every recording is read from its own first step on."""
-        if valid_BN is None:
-            return self._read(z_BNE)
-        first_B = valid_BN.int().argmax(dim=1)
-        return roll(self._read(roll(z_BNE, -first_B)), first_B)
-
-    def _read(self, z_BNE: Tensor) -> Tensor:
-        states, _ = self.recurrent(z_BNE)
-        return F.relu(self.connected(states))
+        return F.relu(self.connected(read_from_start(self.recurrent, z_BNE, valid_BN)))
 
     def pool(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """See `Encoder.pool`; the last token that counts."""
@@ -66,13 +59,6 @@ class LSTM(CausalEncoder):
             return t_BND[:, -1]
         last_B = valid_BN.shape[1] - 1 - valid_BN.flip(1).int().argmax(dim=1)
         return t_BND.take_along_dim(last_B[:, None, None], dim=1)[:, 0]
-
-
-def roll(x_BND: Tensor, by_B: Tensor) -> Tensor:
-    """Move each row's steps later by a number of its own; what leaves at the end comes back at the beginning."""
-    N = x_BND.shape[1]
-    source_BN = (torch.arange(N, device=x_BND.device) - by_B[:, None]) % N
-    return x_BND.take_along_dim(source_BN[..., None], dim=1)
 
 
 def remember_at_first(recurrent: nn.LSTM) -> None:
