@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -20,12 +20,13 @@ from ecg_lightning.build import build_budget, build_data, build_protocol, plain
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.cell import Cell, Fitted
+from ecg_lightning.evaluation.collapse import has_collapsed
 from ecg_lightning.evaluation.leakage import Leakage
-from ecg_lightning.evaluation.metrics import score
+from ecg_lightning.evaluation.metrics import judge
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation
-from ecg_lightning.results import read_result, write_result
+from ecg_lightning.results import Predictions, Truth, read_result, write_predictions, write_result, write_truth
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,20 @@ NOT_PART_OF_A_RESULT = ("root", "tables", "cache_dir", "batch_size", "residency"
 HEADLINE = ("accuracy", "macro_f1", "macro_auroc")
 
 
+class Solved(NamedTuple):
+    """What was learned from a cell's labels, together with other cells.
+
+    Attributes:
+        cell: the cell, some of its labels read.
+        fitted: what was learned.
+        seconds: that it took.
+    """
+
+    cell: Cell
+    fitted: Fitted
+    seconds: float
+
+
 def assess(config: DictConfig) -> Path:
     """Evaluate one cell, unless it is done already, together with the baselines beside it.
 
@@ -42,31 +57,50 @@ def assess(config: DictConfig) -> Path:
         config: as `conf/evaluate.yaml` composes it.
 
     Returns:
-        The cell's folder, which holds `result.json`.
+        The cell's folder, which holds `result.json` and `predictions.npz`.
 
     Raises:
         UserError: checkpoint, data or budget do not fit together.
     """
     check_evaluation(config)
     config = without_run_keys(config)
+    return answer(config, open_setting(config), {})
+
+
+def open_setting(config: DictConfig) -> Setting:
+    """Encoder and data of a configuration, and a folder for what is found out about them.
+
+    Raises:
+        UserError: checkpoint and data do not fit together.
+        OSError: nobody may write there.
+    """
     # Nothing is evaluated in a random order of windows: all seeds share the data.
     shared = {key: value for key, value in plain(config.data).items() if key != "seed"}
     setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
     results_folder(config).mkdir(parents=True, exist_ok=True)  # told now, not after hours, that nobody may write there
-    return _assess(config, setting)
+    return setting
 
 
-def _assess(config: DictConfig, setting: Setting) -> Path:
+def answer(config: DictConfig, setting: Setting, solved: Mapping[Path, Solved]) -> Path:
+    """Evaluate one cell of a setting, unless it is done already, together with the baselines beside it.
+
+    Args:
+        config: see `assess`.
+        setting: from `open_setting`.
+        solved: by cell folder, what was learned already.
+
+    Returns:
+        See `assess`.
+    """
     folder = cell_folder(config, setting.checkpoint, setting.data)
-    before = read_result(folder)
-    done = before if before is not None and before["status"] == "done" else None
+    done = finished(folder)
     if done is not None and _is_complete(done, config, setting.leakage):
         _refuse_leakage(config, setting.leakage)  # also where an earlier command allowed it
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
     try:
-        beside = {name: _baseline(config, setting, name) for name in config.protocol.beside}
-        content = _evaluate(config, setting)
+        beside = {name: _baseline(config, setting, name, solved) for name in config.protocol.beside}
+        content = _evaluate(config, setting, folder, solved.get(folder))
     except Exception as error:
         if done is None:
             failed = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
@@ -75,6 +109,12 @@ def _assess(config: DictConfig, setting: Setting) -> Path:
     write_result(folder, {**content, "baselines": beside})
     log.info(f"{folder.name}: {_headline(content['metrics'])}")
     return folder
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a cell that is done."""
+    before = read_result(folder)
+    return before if before is not None and before["status"] == "done" else None
 
 
 def _is_complete(result: Mapping[str, Any], config: DictConfig, leakage: Leakage) -> bool:
@@ -123,23 +163,41 @@ def _setting(checkpoint_path: str, data_config: str) -> Setting:
     return Setting(checkpoint, data)
 
 
-def _baseline(config: DictConfig, setting: Setting, name: str) -> Mapping[str, Any]:
+def _baseline(config: DictConfig, setting: Setting, name: str, solved: Mapping[Path, Solved]) -> Mapping[str, Any]:
     """The result of the same cell under another protocol."""
     other = config.copy()
     other.protocol = config.beside[name]
-    result = read_result(_assess(other, setting))
+    result = read_result(answer(other, setting, solved))
     assert result is not None
     return {"metrics": result["metrics"], "details": result["details"]}
 
 
-def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
+def learn(config: DictConfig, setting: Setting) -> Solved:
+    """What a cell's protocol learns from its labels."""
     begin = time.perf_counter()
-    checkpoint, data = setting.checkpoint, setting.data
+    cell = open_cell(config, setting)
+    fitted = build_protocol(config.protocol.method).fit(cell)
+    return Solved(cell, fitted, time.perf_counter() - begin)
+
+
+def open_cell(config: DictConfig, setting: Setting) -> Cell:
+    """The cell that a configuration is about.
+
+    Raises:
+        UserError: the data cannot serve the budget, or somebody was seen before.
+    """
     _refuse_leakage(config, setting.leakage)
-    cell = setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
-    prediction = build_protocol(config.protocol.method).predict(cell)
-    probability = setting.judged(prediction.probability)
-    metrics = score(setting.truth, probability, data.classes, setting.test_patient, resamples=config.resamples)
+    return setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
+
+
+def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved | None) -> dict[str, Any]:
+    checkpoint, data = setting.checkpoint, setting.data
+    cell, fitted, seconds = solved or learn(config, setting)
+    begin = time.perf_counter()
+    probability = setting.judged(fitted.predict(cell.part("test")))
+    judged = judge(setting.truth, probability, data.classes, setting.test_patient, resamples=config.resamples)
+    write_truth(folder.parent, setting.truth_digest, Truth(setting.truth, setting.test_patient, setting.test_record))
+    write_predictions(folder, Predictions(probability, judged.resampled))
     return {
         "status": "done",
         **_identity(config, data),
@@ -157,9 +215,11 @@ def _evaluate(config: DictConfig, setting: Setting) -> dict[str, Any]:
         "leakage": {**setting.leakage.to_dict(), "allowed": config.allow_seen_patients},
         "data": _data_summary(setting),
         "labels": _label_summary(cell, setting),
-        "metrics": metrics,
-        "details": dict(prediction.details),
-        "seconds": round(time.perf_counter() - begin, 3),
+        "truth": setting.truth_digest,
+        "metrics": judged.report,
+        "collapsed": has_collapsed(probability, data.multi_label, judged.report),
+        "details": dict(fitted.details),
+        "seconds": round(seconds + time.perf_counter() - begin, 3),
         "peak_memory_mb": round(_peak_memory_mb()),
         "device": provenance.device(),
         "commit": provenance.commit(),

@@ -117,20 +117,25 @@ def run_cell(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     from ecg_lightning.assessment import assess, results_folder
+    from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
 
-    predicting = config.protocol.name == "predict"
+    kind = config.protocol.name
+    jobs: dict[str, Callable[[DictConfig], object]] = {"predict": predict, "all": assess_grid}
 
     def cell() -> None:
         refuse_spec(HydraConfig.get().overrides.task)
-        (predict if predicting else assess)(config)
+        jobs.get(kind, assess)(config)
+        if kind == "all" and not sweeping:
+            _summarised(results_folder(config))
 
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    if not sweeping:
         run(cell)
         return
     _quieten()
     try:
-        if not predicting:
+        if kind != "predict":
             SweepEnd.folders.add(results_folder(config))
         cell()
     except Exception as error:

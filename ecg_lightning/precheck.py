@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol
+from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
 
 LARGEST_SEED = 2**32 - 1
@@ -74,6 +75,28 @@ def check_evaluation(config: DictConfig) -> None:
         raise UserError(f"protocol.beside={config.protocol.beside} must be a list out of {', '.join(config.beside)}")
     for name in config.protocol.beside:
         build_protocol(config.beside[name].method)
+
+
+def check_grid(config: DictConfig) -> None:
+    """The values of `conf/protocol/all.yaml`; those of its cells are checked one by one.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    _check_whole(config.protocol, {"seeds": 1}, "protocol.")
+    for key in ("methods", "features", "budgets"):
+        if not isinstance(config.protocol[key], ListConfig) or not config.protocol[key]:
+            raise UserError(f"protocol.{key}={config.protocol[key]!r} must be a list, and not an empty one")
+    unknown = set(config.protocol.methods) - set(config.beside)
+    if unknown:
+        raise UserError(f"protocol.methods: {', '.join(sorted(unknown))} must be some of {', '.join(config.beside)}")
+    for name in config.protocol.methods:
+        if "features" not in config.beside[name].method:
+            raise UserError(
+                f"protocol.methods: {name} does not learn from frozen features; sweep it: -m protocol={name}"
+            )
+    for name in config.protocol.budgets:
+        LabelBudget.of_name(str(name))
 
 
 def check_prediction(config: DictConfig) -> None:

@@ -22,7 +22,9 @@ from ecg_lightning.data.module import SPLITS
 from ecg_lightning.data.recordings import RecordDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.features import Embedded, describe
+from ecg_lightning.evaluation.cell import Part
+from ecg_lightning.evaluation.features import EncoderFeatures, FeatureSpace
+from ecg_lightning.evaluation.frozen import Problem
 from ecg_lightning.evaluation.linear import probe
 from ecg_lightning.evaluation.setting import Setting, aggregate
 from ecg_lightning.precheck import check_prediction
@@ -61,16 +63,14 @@ def predict(config: DictConfig) -> Path:
     y = SealedLabels(setting.train.y, budget)
     rows = np.arange(len(target.store))
     examples = target.cover(target.store, rows, np.zeros(len(rows), np.int64))
-    features = describe(
-        checkpoint.encoder,
-        Embedded(source, setting.train, f"training split of {source.name}"),
-        Embedded(target, examples, target.name),
-    )
-    train, test = np.split(features, [len(setting.train.row)])
+    train = Part(source, setting.train, f"training split of {source.name}")
+    space = FeatureSpace(EncoderFeatures(checkpoint, "pretrained"), train, Path(config.cache_dir))
     patient = source.store.patient[setting.train.row[budget]]
-    classes = len(source.classes)
-    found = probe(train[budget], y[budget], patient, test, classes, config.model_seed)
-    probability = aggregate(found.probability, examples.unit, target.aggregate, source.multi_label)
+    problem = Problem(budget, y[budget], patient, len(source.classes), config.model_seed)
+    found = probe(space.train[budget], problem)
+    probability = aggregate(
+        found(space.of(Part(target, examples, target.name))), examples.unit, target.aggregate, source.multi_label
+    )
     table = _table(target, source, probability)
     table.to_csv(folder / TABLE, index=False, float_format="%.4f")
     labels = len(np.unique(setting.train.row[budget]))

@@ -1,16 +1,22 @@
-"""`result.json`: one evaluated cell, written whole or not at all, and read back."""
+"""`result.json`: one evaluated cell, written whole or not at all, and read back; its predictions beside it."""
 
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
 
 SCHEMA = "ecg_lightning.result/1"
 FILENAME = "result.json"
+PREDICTIONS = "predictions.npz"
 
 
 def write_result(folder: Path, content: Mapping[str, Any]) -> Path:
@@ -48,7 +54,87 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def collect(folder: Path) -> Iterator[dict[str, Any]]:
     """Every result below a folder, in the order of its path."""
+    for _, content in cells(folder):
+        yield content
+
+
+def cells(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder of every cell below a folder, and its result."""
     for path in sorted(folder.rglob(FILENAME)):
         content = read_result(path.parent)
         if content is not None:
-            yield content
+            yield path.parent, content
+
+
+class Predictions(NamedTuple):
+    """What a cell said of the test split.
+
+    Attributes:
+        probability: (M, C) float32.
+        resampled: (R,) by metric, see `evaluation.metrics.Judged`.
+    """
+
+    probability: NDArray[np.float32]
+    resampled: dict[str, NDArray[np.floating[Any]]]
+
+
+class Truth(NamedTuple):
+    """What the cells of a folder are judged by.
+
+    Attributes:
+        y: (M,) class numbers, or (M, C) zeros and ones.
+        patient: (M,) number of the patient of each.
+        record: (M,) name of the recording of each.
+    """
+
+    y: NDArray[np.integer[Any]]
+    patient: NDArray[np.int64]
+    record: NDArray[np.str_]
+
+
+def write_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write what a cell said beside its result; before it, for a result says that the cell is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(folder / PREDICTIONS, probability=predictions.probability.astype(np.float32), **predictions.resampled)
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """What a cell said.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    content = _load(folder / PREDICTIONS)
+    return Predictions(content.pop("probability"), content)
+
+
+def write_truth(folder: Path, digest: str, truth: Truth) -> None:
+    """Write once, for all cells of a folder, what they are judged by."""
+    path = folder / f"truth-{digest}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _save(path, **truth._asdict())
+
+
+def read_truth(folder: Path, digest: str) -> Truth:
+    """What the cells of a folder with that `truth` in their result are judged by.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return Truth(**_load(folder / f"truth-{digest}.npz"))
+
+
+def _save(path: Path, **arrays: NDArray[Any]) -> None:
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    partial.replace(path)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not readable ({error}); delete its folder and evaluate again") from error

@@ -178,8 +178,8 @@ def make_cell() -> Callable[..., Cell]:
     from ecg_lightning.evaluation.cell import Cell
 
     def make(checkpoint: EncoderCheckpoint, data: ECGDataModule, cache: Path, total: int = 10, seed: int = 0) -> Cell:
-        train, test = data.labelled.of("train"), data.labelled.of("test")
+        train = data.labelled.of("train")
         chosen = LabelBudget(total).draw(train.y, data.store.patient[train.row], data.classes, seed=0)
-        return Cell(checkpoint, data, train, test, SealedLabels(train.y, chosen), chosen, seed, cache)
+        return Cell(checkpoint, data, SealedLabels(train.y, chosen), chosen, seed, cache)
 
     return make

@@ -20,7 +20,7 @@ from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.objectives.base import Objective
-from ecg_lightning.precheck import check_prediction
+from ecg_lightning.precheck import check_grid, check_prediction
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts", "processes"},
@@ -35,6 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"build"},
     {"precheck"},
     {"pretraining", "assessment", "prediction", "adoption"},
+    {"grid"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""
@@ -128,8 +129,10 @@ def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> Non
     assert build_budget(config.budget).name
     if config.protocol.name == "predict":
         check_prediction(composed("evaluate", f"{group}='{name}'", "checkpoint=encoder.pt"))
+    elif config.protocol.name == "all":
+        check_grid(composed("evaluate", f"{group}='{name}'"))
     else:
-        assert callable(build_protocol(config.protocol.method).predict)
+        assert callable(build_protocol(config.protocol.method).fit)
         assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
     assert group != "protocol" or config.protocol.name == name
 
@@ -162,9 +165,9 @@ def classes(part: str) -> Iterator[type]:
 
 
 def is_protocol(kind: type) -> bool:
-    """Not by name: by a `predict` that takes a cell."""
-    predict = getattr(kind, "predict", None)
-    return predict is not None and "cell" in inspect.signature(predict).parameters and "Protocol" not in kind.__name__
+    """Not by name: by a `fit` that takes a cell."""
+    fit = getattr(kind, "fit", None)
+    return fit is not None and "cell" in inspect.signature(fit).parameters and "Protocol" not in kind.__name__
 
 
 def targets(content: Any) -> Iterator[str]:

@@ -11,9 +11,10 @@ from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.classical import beat_features as beat
 from ecg_lightning.evaluation.classical import interval_features as interval
 from ecg_lightning.evaluation.classical.fiducials import r_peaks, ragged
-from ecg_lightning.evaluation.classical.forest import fit_predict
+from ecg_lightning.evaluation.classical.forest import Forest
 from ecg_lightning.evaluation.classical.record_features import record_features
 from ecg_lightning.evaluation.classical.wavelet_features import wavelet_features
+from ecg_lightning.evaluation.frozen import Problem
 from ecg_lightning.signal import TWELVE_LEADS
 
 FS = 100.0
@@ -264,6 +265,11 @@ def test_r_peaks_meet_the_annotations_of_a_clean_record(data_root: Path):
 
 
 # ---------------------------------------------------------------- forest
+
+
+def fit_predict(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
+    n = len(y)
+    return Forest.grow(x, Problem(np.arange(n), y, np.arange(n).astype(str), n_classes, seed))(x_test)
 
 
 def blobs(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

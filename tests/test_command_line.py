@@ -143,9 +143,9 @@ def test_a_fault_of_the_program_keeps_its_traceback(capsys: pytest.CaptureFixtur
         ("checkpoint=null", r"checkpoint=None must be the name"),
         (
             "protocol.beside=[foo]",
-            r"protocol\.beside=\['foo'\] must be a list out of random_encoder, classical, scratch",
+            r"protocol\.beside=\['foo'\] must be a list out of linear, knn",
         ),
-        ("protocol.method.encoder=foo", r"protocol\.method\.encoder='foo' must be pretrained or random"),
+        ("protocol.method.features=foo", r"protocol\.method\.features='foo' must be pretrained or random or classical"),
         ("protocol=scratch protocol.method.lr=x", r"protocol\.method\.lr='x' must be a number"),
         ("protocol=scratch protocol.method.batch_size=0", r"protocol\.method\.batch_size=0 must be 1 or more"),
         ("budget.total=x", r"budget\.total='x' must be a whole number"),

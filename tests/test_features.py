@@ -21,8 +21,10 @@ from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.ptbxl import PTBXL
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation import features
+from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
-from ecg_lightning.evaluation.features import cached, embed, encoder_features, examples_digest, relative_to_record
+from ecg_lightning.evaluation.condition import Condition
+from ecg_lightning.evaluation.features import cached, embed, feature_space, relative_to_record
 from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, coverage
 
 
@@ -39,6 +41,17 @@ def beats(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory, checkp
     )
 
 
+def both(cell: Cell, which: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Features of the training split and of the test split."""
+    space = feature_space(cell, which)
+    return space.train, space.of(cell.part("test"))
+
+
+def forget() -> None:
+    features._space.cache_clear()
+    features._standardised.cache_clear()
+
+
 @pytest.fixture
 def embeddings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was embedded since; nothing is remembered from before."""
@@ -48,7 +61,7 @@ def embeddings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         labels.append(arguments[-1])
         return embed(*arguments)
 
-    features._load.cache_clear()
+    forget()
     monkeypatch.setattr(features, "embed", counted)
     return labels
 
@@ -67,17 +80,18 @@ def test_relative_features_are_what_differs_from_the_recordings_median(n, record
 
 def test_a_beat_is_described_beside_median_window_and_rhythm(make_cell, checkpoint, beats, tmp_path):
     cell = make_cell(checkpoint, beats, tmp_path)
-    found = encoder_features(cell, "pretrained")
-    blocks = zip(*(naive_blocks(checkpoint, beats, part) for part in (cell.train, cell.test)), strict=True)
+    found = both(cell, "pretrained")
+    parts = (cell.part(split).examples for split in ("train", "test"))
+    blocks = zip(*(naive_blocks(checkpoint, beats, part) for part in parts), strict=True)
     begin = 0
     for train, test in blocks:
         mean, scale = train.mean(axis=0), (train.std(axis=0) + 1e-6) * np.sqrt(train.shape[1])
         block = slice(begin, begin + train.shape[1])
         for split, expected in zip(found, (train, test), strict=True):
             np.testing.assert_allclose(split[:, block], (expected - mean) / scale, atol=2e-3)
-        assert found.train[:, block].var(axis=0).sum() == pytest.approx(1, abs=0.02)
+        assert found[0][:, block].var(axis=0).sum() == pytest.approx(1, abs=0.02)
         begin = block.stop
-    assert found.train.shape[1] == found.test.shape[1] == begin
+    assert found[0].shape[1] == found[1].shape[1] == begin
 
 
 def naive_blocks(checkpoint: EncoderCheckpoint, data: ECGDataModule, examples: Any) -> list[NDArray[np.floating]]:
@@ -107,9 +121,9 @@ def test_each_description_of_a_whole_recording_is_a_block_of_variance_one(
 ):
     data = PTBXL(name="ptbxl", root=synthetic_root / "ptbxl", spec=checkpoint.encoder.spec, cache_dir=tmp_path)
     cell = make_cell(checkpoint, data, tmp_path)
-    train, test = encoder_features(cell, "pretrained")
+    train, test = both(cell, "pretrained")
     features = 32 * WINDOW_PARTS
-    assert train.shape == (len(cell.train.row), features) and test.shape == (len(cell.test.row), features)
+    assert train.shape == (len(cell.train), features) and test.shape == (len(cell.part("test")), features)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(train.var(axis=0), 1 / 32, rtol=1e-3)
 
@@ -117,12 +131,12 @@ def test_each_description_of_a_whole_recording_is_a_block_of_variance_one(
 def test_the_random_encoder_is_the_same_every_time_and_not_the_pretrained_one(make_cell, checkpoint, beats, tmp_path):
     found = []
     for run in range(2):
-        features._load.cache_clear()
+        forget()
         torch.manual_seed(run)
-        found.append(encoder_features(make_cell(checkpoint, beats, tmp_path / str(run)), "random").train)
+        found.append(both(make_cell(checkpoint, beats, tmp_path / str(run)), "random")[0])
         assert torch.initial_seed() == run
     np.testing.assert_array_equal(*found)
-    pretrained = encoder_features(make_cell(checkpoint, beats, tmp_path), "pretrained").train
+    pretrained, _ = both(make_cell(checkpoint, beats, tmp_path), "pretrained")
     assert pretrained.shape == found[0].shape
     assert not np.allclose(pretrained, found[0], atol=0.1)
 
@@ -131,14 +145,14 @@ def test_the_random_encoder_is_the_same_every_time_and_not_the_pretrained_one(ma
 
 
 def test_features_are_computed_once_and_then_read(make_cell, checkpoint, beats, tmp_path, embeddings):
-    first = encoder_features(make_cell(checkpoint, beats, tmp_path), "pretrained")
+    first = both(make_cell(checkpoint, beats, tmp_path), "pretrained")
     assert embeddings == ["training split, pretrained encoder", "test split, pretrained encoder"]
-    for forget in (lambda: None, features._load.cache_clear):
-        forget()
-        again = encoder_features(make_cell(checkpoint, beats, tmp_path), "pretrained")
-        np.testing.assert_array_equal(again.test, first.test)
+    for step in (lambda: None, forget):
+        step()
+        again = both(make_cell(checkpoint, beats, tmp_path), "pretrained")
+        np.testing.assert_array_equal(again[1], first[1])
     assert len(embeddings) == 2
-    encoder_features(make_cell(checkpoint, beats, tmp_path), "random")
+    both(make_cell(checkpoint, beats, tmp_path), "random")
     assert len(embeddings) == 4
 
 
@@ -149,10 +163,11 @@ def slowly_computed(folder: Path, barrier: Any) -> None:
         with (folder / "computed").open("a") as file:
             file.write("once\n")
         time.sleep(0.3)
-        return np.arange(6, dtype=np.float32).reshape(2, 3)
+        return [np.zeros((2, 1), np.float32), np.arange(4, dtype=np.float32).reshape(2, 2)]
 
     barrier.wait()
-    np.save(folder / f"seen_{multiprocessing.current_process().name}.npy", cached(folder / "features.npy", compute))
+    features, widths = cached(folder / "features.npz", compute)
+    np.save(folder / f"seen_{multiprocessing.current_process().name}.npy", np.r_[features, [[*widths, 0]]])
 
 
 def test_two_processes_compute_once_between_them(tmp_path):
@@ -166,18 +181,18 @@ def test_two_processes_compute_once_between_them(tmp_path):
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert (tmp_path / "computed").read_text() == "once\n"
     for i in range(2):
-        assert np.load(tmp_path / f"seen_{i}.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert np.load(tmp_path / f"seen_{i}.npy").tolist() == [[0, 0, 1], [0, 2, 3], [1, 2, 0]]
 
 
 def test_what_fails_half_way_leaves_nothing_to_be_read(tmp_path):
     def fail() -> NDArray[np.float32]:
         raise RuntimeError("interrupted")
 
-    path = tmp_path / "features" / "key.npy"
+    path = tmp_path / "features" / "key.npz"
     with pytest.raises(RuntimeError, match="interrupted"):
         cached(path, fail)
-    path.with_suffix(".partial.npy").write_bytes(b"half a file")
-    np.testing.assert_array_equal(cached(path, lambda: np.ones((2, 2), np.float32)), 1)
+    path.with_suffix(".partial.npz").write_bytes(b"half a file")
+    np.testing.assert_array_equal(cached(path, lambda: [np.ones((2, 2), np.float32)]).features, 1)
 
 
 # ---------------------------------------------------------------- named by what decides them
@@ -195,16 +210,21 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_other_windows_have_another_digest(beats, change):
-    parts = beats.labelled.of("train"), beats.labelled.of("test")
-    before = examples_digest(beats, *parts)
-    assert examples_digest(beats, *parts) == before
-    assert examples_digest(beats, parts[0], change(parts[1])) != before
-    assert examples_digest(beats, change(parts[0]), parts[1]) != before
+    examples = beats.labelled.of("test")
+    before = Part(beats, examples, "test").digest
+    assert Part(beats, examples, "anything").digest == before
+    assert Part(beats, change(examples), "test").digest != before
+
+
+def test_another_condition_has_another_digest(beats):
+    examples = beats.labelled.of("test")
+    found = {Part(beats, examples, "test", Condition(name)).digest for name in ("", "noise at 6 dB", "noise at 0 dB")}
+    assert len(found) == 3
 
 
 def test_labels_do_not_enter_the_digest(beats):
     part = beats.labelled.of("train")
-    assert examples_digest(beats, replace(part, y=1 - part.y)) == examples_digest(beats, part)
+    assert Part(beats, replace(part, y=1 - part.y), "").digest == Part(beats, part, "").digest
 
 
 @pytest.mark.parametrize("change", [{"standardise": "zscore"}, {"samples": 380}, {"leads": ("II", "V5")}, {"fs": 120}])
@@ -217,7 +237,7 @@ def test_another_signal_has_another_digest(synthetic_root, beats, change):
         cache_dir=beats.cache_dir,
     )
     part = beats.labelled.of("train")
-    assert examples_digest(other, part) != examples_digest(beats, part)
+    assert Part(other, part, "").digest != Part(beats, part, "").digest
 
 
 def test_other_weights_are_embedded_anew(make_cell, checkpoint, beats, tmp_path, tiny_checkpoint, embeddings):
@@ -225,6 +245,6 @@ def test_other_weights_are_embedded_anew(make_cell, checkpoint, beats, tmp_path,
     content["weights"]["project.bias"][0] += 1
     torch.save(content, tmp_path / "other.pt")
     other = read_checkpoint(tmp_path / "other.pt")
-    first, second = (encoder_features(make_cell(each, beats, tmp_path), "pretrained") for each in (checkpoint, other))
+    first, second = (both(make_cell(each, beats, tmp_path), "pretrained") for each in (checkpoint, other))
     assert len(embeddings) == 4
-    assert not np.allclose(first.train, second.train)
+    assert not np.allclose(first[0], second[0])

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from ecg_lightning.evaluation import linear
-from ecg_lightning.evaluation.cell import Cell
-from ecg_lightning.evaluation.features import FrozenFeatures
+from ecg_lightning.evaluation.features import FeatureSpace
+from ecg_lightning.evaluation.frozen import Problem
 from ecg_lightning.evaluation.linear import (
     DEFAULT_STRENGTH,
     STRENGTHS,
@@ -52,15 +51,11 @@ def by_scikit_learn(x: Array, y: Array, strength: float, at: Array) -> Array:
     return LogisticRegression(C=strength, max_iter=5000, tol=1e-8).fit(x.astype(float), y).predict_proba(at)
 
 
-def probe(monkeypatch: pytest.MonkeyPatch, features: FrozenFeatures, y: Array, index: Array, classes: int) -> Any:
-    """What the probe predicts from given features."""
-    cell = SimpleNamespace(
-        data=SimpleNamespace(classes=tuple("ABCDEF"[:classes])),
-        model_seed=0,
-        labelled_examples=lambda: (index, y, patients(len(index))),
-    )
-    monkeypatch.setattr(linear, "encoder_features", lambda cell, which: features)
-    return LinearProbe().predict(cast(Cell, cell))
+def probe(train: Array, y: Array, index: Array, classes: int) -> Any:
+    """What the probe makes of given features."""
+    space = SimpleNamespace(train=train)
+    [found] = LinearProbe().solve(cast(FeatureSpace, space), [Problem(index, y, patients(len(index)), classes, 0)])
+    return found
 
 
 # ---------------------------------------------------------------- the fit
@@ -80,14 +75,14 @@ def test_several_labels_are_as_many_problems_of_scikit_learn():
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_fitting_in_the_space_of_the_labelled_rows_changes_no_probability(monkeypatch, multi_label):
+def test_fitting_in_the_space_of_the_labelled_rows_changes_no_probability(multi_label):
     x, number = problem(n=300, classes=3)
     y = np.eye(3, dtype=np.uint8)[number] if multi_label else number
     index = np.arange(0, 80, 2)
-    prediction = probe(monkeypatch, FrozenFeatures(x[:100], x[100:]), y[index], index, 3)
-    theirs = by_scikit_learn(x[index], y[index], prediction.details["C"], at=x[100:])
-    assert prediction.details["C"] in STRENGTHS
-    np.testing.assert_allclose(prediction.probability, theirs, atol=1e-3)
+    found = probe(x[:100], y[index], index, 3)
+    theirs = by_scikit_learn(x[index], y[index], found.details["C"], at=x[100:])
+    assert found.details["C"] in STRENGTHS
+    np.testing.assert_allclose(found(x[100:]), theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize("present", [(0,), (2,), (1, 3), (0, 2, 3)])
@@ -114,11 +109,10 @@ def test_probabilities_are_valid_whatever_the_scores(seed, multi_label, scale):
         np.testing.assert_allclose(p.sum(axis=1), 1)
 
 
-def test_an_encoder_that_says_the_same_of_all_gives_the_classes_shares(monkeypatch):
-    features = FrozenFeatures(np.zeros((20, 8), np.float32), np.zeros((5, 8), np.float32))
+def test_an_encoder_that_says_the_same_of_all_gives_the_classes_shares():
     y = np.repeat([0, 1], [15, 5])
-    prediction = probe(monkeypatch, features, y, np.arange(20), 2)
-    np.testing.assert_allclose(prediction.probability, np.tile([0.75, 0.25], (5, 1)), atol=1e-3)
+    found = probe(np.zeros((20, 8), np.float32), y, np.arange(20), 2)
+    np.testing.assert_allclose(found(np.zeros((5, 8), np.float32)), np.tile([0.75, 0.25], (5, 1)), atol=1e-3)
 
 
 # ---------------------------------------------------------------- the regularisation

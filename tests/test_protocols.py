@@ -25,13 +25,19 @@ from ecg_lightning.evaluation.finetune import FineTune
 from ecg_lightning.results import read_result
 
 FILES = (Path(__file__).resolve().parents[1] / "conf" / "protocol").glob("*.yaml")
-PROTOCOLS = sorted({path.stem for path in FILES} - {"predict"})  # which evaluates nothing: tests/test_prediction.py
+PROTOCOLS = sorted({path.stem for path in FILES} - {"predict", "all"})  # tests/test_prediction.py, tests/test_grid.py
 TASKS = {
     "records, many labels": ("ptbxl",),
     "beats": ("mitbih", "data.task=binary"),
     "windows, many labels": ("mitbih", "data.view=windows"),
 }
 LABELS = 8
+
+
+def predicted(protocol: Any, cell: Cell) -> NDArray[Any]:
+    """What it says of the cell's test split."""
+    return protocol.fit(cell).predict(cell.part("test"))
+
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -91,12 +97,11 @@ def test_labels_outside_the_budget_change_no_prediction(configured, checkpoint, 
     vars(other)["labelled"] = replace(labelled, y=y)
     vars(other.store)["annotations"] = None
     sealed = SealedLabels(y[of_train], cell.budget)
-    train, test = other.labelled.of("train"), other.labelled.of("test")
-    blind = Cell(checkpoint, other, train, test, sealed, cell.budget, 0, tmp_path / "garbled")
+    blind = Cell(checkpoint, other, sealed, cell.budget, 0, tmp_path / "garbled")
 
-    expected, found = (build_protocol(config.protocol.method).predict(each).probability for each in (cell, blind))
+    expected, found = (predicted(build_protocol(config.protocol.method), each) for each in (cell, blind))
     np.testing.assert_array_equal(found, expected)
-    assert expected.shape == (len(test.row), len(data.classes))
+    assert expected.shape == (len(cell.part("test")), len(data.classes))
     assert (expected >= 0).all() and (expected <= 1 + 1e-6).all()
     if y.ndim == 1:
         np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
@@ -107,7 +112,7 @@ def test_the_labels_of_the_budget_do_change_the_prediction(configured, checkpoin
     config = configured(protocol, TASKS["beats"])
     cell = make_cell(checkpoint, build_data(config.data, checkpoint.encoder.spec), tmp_path, LABELS)
     swapped = replace(cell, labels=SealedLabels(1 - cell.labels._y, cell.budget))
-    first, second = (build_protocol(config.protocol.method).predict(each).probability for each in (cell, swapped))
+    first, second = (predicted(build_protocol(config.protocol.method), each) for each in (cell, swapped))
     assert not np.allclose(first, second, atol=1e-3)
 
 
@@ -115,16 +120,16 @@ def test_the_labels_of_the_budget_do_change_the_prediction(configured, checkpoin
 def test_a_cell_holds_no_label_but_the_sealed_ones(configured, checkpoint, make_cell, tmp_path, task):
     data = build_data(configured("linear", task).data, checkpoint.encoder.spec)
     cell = make_cell(checkpoint, data, tmp_path, LABELS)
-    assert cell.train.y is None and cell.test.y is None
-    assert len(cell.labels) == len(cell.train.row)
-    outside = np.setdiff1d(np.arange(len(cell.train.row)), cell.budget)
-    for index in (outside[:1], np.array([len(cell.train.row)]), np.arange(len(cell.train.row))):
+    assert all(cell.part(split).examples.y is None for split in ("train", "val", "test"))
+    assert len(cell.labels) == len(cell.train)
+    outside = np.setdiff1d(np.arange(len(cell.train)), cell.budget)
+    for index in (outside[:1], np.array([len(cell.train)]), np.arange(len(cell.train))):
         with pytest.raises(BudgetExceeded):
             cell.labels[index]
     index, y, patient = cell.labelled_examples()
     np.testing.assert_array_equal(y, data.labelled.of("train").y[index])
-    np.testing.assert_array_equal(patient, data.store.patient[cell.train.row[index]])
-    assert not set(patient) & set(data.store.patient[cell.test.row])
+    np.testing.assert_array_equal(patient, data.store.patient[cell.train.examples.row[index]])
+    assert not set(patient) & set(data.store.patient[cell.part("test").examples.row])
 
 
 # ---------------------------------------------------------------- fine-tuning
@@ -178,27 +183,27 @@ def finetune(init: Any = "pretrained", steps: int = 5) -> FineTune:
 @pytest.mark.parametrize("init", ["pretrained", "random"])
 def test_the_loss_falls_and_fresh_examples_are_told_apart(waves, init):
     cell = waves()
-    first, last = (finetune(init, steps).predict(cell) for steps in (1, 80))
+    first, last = (finetune(init, steps).fit(cell) for steps in (1, 80))
     assert last.details["train_loss"] < 0.1 * first.details["train_loss"]
     truth = cell.data.labelled.of("test").y
-    assert (last.probability.argmax(axis=1) == truth).mean() > 0.9
+    assert (last.predict(cell.part("test")).argmax(axis=1) == truth).mean() > 0.9
 
 
 @pytest.mark.parametrize("init", ["pretrained", "random"])
 def test_the_model_seed_alone_decides_the_outcome(waves, init):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = finetune(init).predict(waves()).probability
+    first = predicted(finetune(init), waves())
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    np.testing.assert_array_equal(finetune(init).predict(waves()).probability, first)
-    assert not np.allclose(finetune(init).predict(waves(seed=1)).probability, first, atol=1e-4)
+    np.testing.assert_array_equal(predicted(finetune(init), waves()), first)
+    assert not np.allclose(predicted(finetune(init), waves(seed=1)), first, atol=1e-4)
 
 
 def test_training_from_scratch_knows_nothing_of_the_pretrained_weights(waves, checkpoint):
     other = replace(checkpoint, encoder=checkpoint.fresh())
     from_scratch, fine_tuned = (
-        [finetune(init).predict(waves(pretrained=each)).probability for each in (checkpoint, other)]
+        [predicted(finetune(init), waves(pretrained=each)) for each in (checkpoint, other)]
         for init in ("random", "pretrained")
     )
     np.testing.assert_array_equal(*from_scratch)
@@ -208,7 +213,7 @@ def test_training_from_scratch_knows_nothing_of_the_pretrained_weights(waves, ch
 
 def test_fine_tuning_leaves_the_checkpoints_encoder_alone(waves, checkpoint):
     before = {key: value.clone() for key, value in checkpoint.encoder.state_dict().items()}
-    finetune().predict(waves())
+    finetune().fit(waves())
     after = checkpoint.encoder.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not checkpoint.encoder.training

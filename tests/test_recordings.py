@@ -29,7 +29,7 @@ from ecg_lightning.data.store import Store
 from ecg_lightning.data.writing import build_once
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import Cell, Prediction
+from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.metrics import score
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.results import read_result
@@ -188,16 +188,16 @@ def test_a_budget_counts_recordings_and_brings_all_their_windows(
         judge = setting(tiny_checkpoint, waves(lengths, several, long_records=fit))
         cells[fit] = judge.cell(budget, seed=3, model_seed=0, cache_dir=tmp_path)
     crop, windows = cells["crop"], cells["windows"]
-    chosen = crop.train.row[crop.budget]
+    chosen = crop.train.examples.row[crop.budget]
     assert len(set(chosen)) == len(chosen) == len(crop.budget)
     if budget.total:
         assert len(chosen) == budget.total
-    assert windows.budget.tolist() == [i for i, row in enumerate(windows.train.row) if row in set(chosen)]
+    assert windows.budget.tolist() == [i for i, row in enumerate(windows.train.examples.row) if row in set(chosen)]
     labels = windows.labels[windows.budget]
     np.testing.assert_array_equal(
-        labels, windows.data.record_labels(windows.data.store)[windows.train.row[windows.budget]]
+        labels, windows.data.record_labels(windows.data.store)[windows.train.examples.row[windows.budget]]
     )
-    outside = np.setdiff1d(np.arange(len(windows.train.row)), windows.budget)
+    outside = np.setdiff1d(np.arange(len(windows.train)), windows.budget)
     if len(outside):
         with pytest.raises(BudgetExceeded):
             windows.labels[outside[:1]]
@@ -208,7 +208,7 @@ def half_blind(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Cell, NDArray[np.f
     """A protocol that sees the truth through noise, and reads two of its labels; what it predicted."""
     told: list[tuple[Cell, NDArray[np.float64]]] = []
 
-    def predict(cell: Cell) -> Prediction:
+    def fit(cell: Cell) -> Any:
         _ = cell.labels[cell.budget[:2]]
         y = cell.data.labelled.of("test").y
         y = y if y.ndim == 2 else np.eye(len(cell.data.classes))[y]
@@ -216,9 +216,9 @@ def half_blind(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Cell, NDArray[np.f
         if not cell.data.multi_label:
             p = p / p.sum(axis=1, keepdims=True)
         told.append((cell, p))
-        return Prediction(p)
+        return SimpleNamespace(predict=lambda part: p, details={})
 
-    monkeypatch.setattr(assessment, "build_protocol", lambda config: SimpleNamespace(predict=predict))
+    monkeypatch.setattr(assessment, "build_protocol", lambda config: SimpleNamespace(fit=fit))
     assessment._setting.cache_clear()
     yield told
     assessment._setting.cache_clear()
@@ -233,8 +233,9 @@ def test_a_result_counts_recordings_and_scores_them_as_a_naive_computation_does(
                         f"results_dir={tmp_path}", "protocol.beside=[]", "resamples=0")  # fmt: skip
     result = read_result(assess(config))
     cell, p = half_blind[0]
-    assert len(p) == len(cell.test.row) == 3 * len(set(cell.test.row)), "ten seconds are three windows of four"
-    p_record = pd.DataFrame(p).groupby(cell.test.row).agg(aggregate)
+    test = cell.part("test").examples
+    assert len(p) == len(test.row) == 3 * len(set(test.row)), "ten seconds are three windows of four"
+    p_record = pd.DataFrame(p).groupby(test.row).agg(aggregate)
     y = cell.data.record_labels(cell.data.store)[p_record.index]
     assert result["data"]["test_examples"] == len(y)
     assert result["data"]["test_patients"] == len(set(cell.data.store.patient[p_record.index]))
@@ -249,7 +250,7 @@ def test_a_result_counts_recordings_and_scores_them_as_a_naive_computation_does(
         f1_score(y[:, present], hard[:, present], average="macro", zero_division=0), abs=1e-9
     )
 
-    labelled = np.unique(cell.train.row[cell.budget])
+    labelled = np.unique(cell.train.examples.row[cell.budget])
     counts = cell.data.record_labels(cell.data.store)[labelled].sum(axis=0)
     assert result["labels"] == {
         "allowed": 10,

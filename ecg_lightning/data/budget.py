@@ -54,6 +54,25 @@ class LabelBudget:
             return f"{self.per_class}-per-class"
         return "full" if self.fraction is None else f"{self.fraction:g}-of-all"
 
+    @classmethod
+    def of_name(cls, name: str) -> LabelBudget:
+        """The inverse of `name`.
+
+        Raises:
+            UserError: no budget is called so.
+        """
+        number, _, kind = name.partition("-")
+        try:
+            if kind == "of-all":
+                return cls(fraction=float(number))
+            if name == "full":
+                return cls()
+            if kind in ("", "per-class"):
+                return cls(**{"per_class" if kind else "total": int(number)})
+        except ValueError:
+            pass
+        raise UserError(f"{name!r} is no budget; write 100, 5-per-class, 0.1-of-all or full")
+
     def draw(
         self, y: NDArray[np.integer], patient: NDArray[np.generic], classes: tuple[str, ...], seed: int
     ) -> NDArray[np.int64]:

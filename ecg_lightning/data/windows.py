@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -66,11 +66,18 @@ class Batch(NamedTuple):
     patient: Tensor | None = None
 
 
-def to_signal(batch: RawBatch, spec: SignalSpec) -> Batch:
-    """Steps to the encoder's units, on the device the batch is on."""
+Change = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""From signals (B, L, T) in mV and which of their samples are valid, to others."""
+
+
+def to_signal(batch: RawBatch, spec: SignalSpec, change: Change | None = None) -> Batch:
+    """Steps to the encoder's units, on the device the batch is on; a change of the signals comes before."""
     x_BLT = batch.steps.transpose(1, 2).to(torch.float32) / batch.scale[:, None, None]
-    x_BLT = standardise(x_BLT.contiguous(), spec.standardise, batch.valid)
-    return Batch(x_BLT, batch.which, batch.y, batch.span, batch.valid, batch.patient)
+    x_BLT, valid = x_BLT.contiguous(), batch.valid
+    if change is not None:
+        x_BLT, valid = change(x_BLT, valid)
+    x_BLT = standardise(x_BLT, spec.standardise, valid)
+    return Batch(x_BLT, batch.which, batch.y, batch.span, valid, batch.patient)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,77 +13,152 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ecg_lightning.data.module import ECGDataModule, Examples
 from ecg_lightning.data.windows import to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
-from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
+from ecg_lightning.evaluation.classical.hand_made import HandMade
 from ecg_lightning.readout import WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
-Which = Literal["pretrained", "random"]
 
-FEATURES_VERSION = 3
+Which = Literal["pretrained", "random", "classical"]
+"""Whose features: the pretrained encoder's, those of the same architecture with random weights, or hand-made ones."""
+
+FEATURES_VERSION = 4
 """Part of the cache's key: raise it when the features change."""
 
 RANDOM_ENCODER_SEED = 0
 """One random encoder serves every cell: its features are as costly as the pretrained one's."""
 
+REMEMBERED = 6
+"""Matrices of features kept in memory."""
 
-class FrozenFeatures(NamedTuple):
-    """Features of both splits, (N, F) float32, standardised over the training split without its labels.
 
-    They come in blocks, each of total variance 1, so that none drowns another by its width. A window has one for each
-    way in which `read_out` describes it. A beat has four: the tokens that cover it, how far they are from the median
-    beat of the recording, the mean of its window, and its RR intervals. A beat that was cut out of its recording has
-    three: its tokens, their mean, and its length, which is all that is left of the rhythm.
+class FeatureSource(Protocol):
+    """Who describes examples."""
+
+    @property
+    def key(self) -> str:
+        """Says all that the description depends on but the examples."""
+        ...
+
+    def describe(self, train: Part, part: Part) -> Sequence[Matrix]:
+        """Blocks of features of `part`, (N, F_b) each; `train` may set what is usual, without its labels."""
+        ...
+
+
+class FeatureSpace:
+    """Features of any examples, standardised over a training split without its labels.
+
+    They come in blocks, each of total variance 1, so that none drowns another by its width.
+
+    Args:
+        source: who describes.
+        train: the training split.
+        cache_dir: folder of cached features.
     """
 
-    train: Matrix
-    test: Matrix
+    def __init__(self, source: FeatureSource, train: Part, cache_dir: Path) -> None:
+        self.source, self._train, self.folder = source, train, cache_dir / "features"
+
+    @property
+    def train(self) -> Matrix:
+        """(N, F) of the training split."""
+        return self.of(self._train)
+
+    def of(self, part: Part) -> Matrix:
+        """(N, F) of any examples."""
+        return _standardised(self, part.digest, _Hidden(part))
+
+    def _blocks(self, part: Part) -> _Blocks:
+        names = [self.source.key, self._train.digest]
+        names += [part.digest] if part.digest != self._train.digest else []
+        path = self.folder / f"{'-'.join(names)}.npz"
+        return cached(path, lambda: self.source.describe(self._train, part))
+
+    @cached_property
+    def _usual(self) -> tuple[Matrix, Matrix]:
+        """Mean, and what to divide by."""
+        features, widths = self._blocks(self._train)
+        scale = (features.std(axis=0) + 1e-6) * np.sqrt(np.repeat(widths, widths)).astype(np.float32)
+        return features.mean(axis=0), scale
 
 
-def encoder_features(cell: Cell, which: Which) -> FrozenFeatures:
-    """What the pretrained encoder, or the same architecture with random weights, says of the cell's examples."""
-    name = f"{which}{FEATURES_VERSION}-{cell.checkpoint.digest}-{examples_digest(cell.data, cell.train, cell.test)}.npy"
-    return _load(cell.cache_dir / "features" / name, len(cell.train.row), _Once(lambda: _describe(cell, which)))
+class _Blocks(NamedTuple):
+    """Blocks side by side, (N, F), and the width of each."""
+
+    features: Matrix
+    widths: NDArray[np.int64]
 
 
-def cached(path: Path, compute: Callable[[], Matrix]) -> Matrix:
-    """Compute once, even among several processes; afterwards map the file, of which few labels need few rows."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                partial = path.with_suffix(".partial.npy")
-                np.save(partial, compute())
-                partial.replace(path)
-    matrix: Matrix = np.load(path, mmap_mode="c")  # torch takes no array that may not be written to
-    return matrix
+def feature_space(cell: Cell, which: Which) -> FeatureSpace:
+    """The features of a cell's data.
+
+    Args:
+        cell: names the encoder, the data set and the folder of cached features.
+        which: whose features.
+    """
+    source: FeatureSource = HandMade() if which == "classical" else EncoderFeatures(cell.checkpoint, which)
+    return _space(source.key, cell.train.digest, cell.cache_dir, _Hidden((source, cell.train)))
 
 
-def examples_digest(data: ECGDataModule, *parts: Examples) -> str:
-    """Hash of what is embedded: the recordings, windows, spans and intervals, and the signal they are rendered to."""
-    state = hashlib.blake2b(repr((data.store.fingerprint, data.spec, data.example_samples)).encode(), digest_size=8)
-    for part in parts:
-        for array in (part.row, part.offset, part.span, part.rr):
-            state.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    return state.hexdigest()
+class EncoderFeatures:
+    """What the pretrained encoder, or the same architecture with random weights, says of examples.
+
+    A window has a block for each way in which `read_out` describes it. A beat has four: the tokens that cover it, how
+    far they are from the median beat of the recording, the mean of its window, and its RR intervals. A beat that was
+    cut out of its recording has three: its tokens, their mean, and its length, which is all that is left of the rhythm.
+
+    Args:
+        checkpoint: the encoder.
+        which: `pretrained` or `random`.
+    """
+
+    def __init__(self, checkpoint: EncoderCheckpoint, which: Which) -> None:
+        self.checkpoint, self.which = checkpoint, which
+
+    @property
+    def key(self) -> str:
+        """See `FeatureSource`."""
+        return f"{self.which}{FEATURES_VERSION}-{self.checkpoint.digest}"
+
+    def describe(self, train: Part, part: Part) -> Sequence[Matrix]:
+        """See `FeatureSource`."""
+        del train
+        encoder = self.checkpoint.encoder if self.which == "pretrained" else _random(self.checkpoint)
+        return describe(encoder, part, f"{part.label}, {self.which} encoder")
 
 
-def embed(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str) -> Matrix:
+def describe(encoder: Encoder, part: Part, label: str) -> Sequence[Matrix]:
+    """The blocks of `EncoderFeatures`, of any encoder."""
+    features, examples = embed(encoder, part, label), part.examples
+    if examples.span is None:
+        return np.split(features, WINDOW_PARTS, axis=1)
+    beat, window = np.split(features, [-encoder.dim], axis=1)
+    if examples.rr is None:
+        return [beat, window, np.diff(examples.span, axis=1).astype(np.float32) / np.float32(part.data.spec.fs)]
+    intervals = rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row).astype(np.float32)
+    return [beat, relative_to_record(beat, examples.row), window, intervals]
+
+
+def embed(encoder: Encoder, part: Part, label: str) -> Matrix:
     """Embed examples with a progress bar.
 
     Returns:
         (N, F) float32; see `read_out`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = encoder.to(device).eval()
+    encoder, data = encoder.to(device).eval(), part.data
     parts = []
-    with torch.inference_mode(), tqdm(total=len(examples.row), desc=f"embedding {label}", unit=" windows") as bar:
-        for raw in data.loader(data.windows(examples), shuffle=False):
-            batch = to_signal(raw.to(device), data.spec)
+    with (
+        torch.inference_mode(),
+        part.condition.drawing(),
+        tqdm(total=len(part), desc=f"embedding {label}", unit=" windows") as bar,
+    ):
+        for raw in data.loader(data.windows(part.examples), shuffle=False):
+            batch = to_signal(raw.to(device), data.spec, part.condition)
             parts.append(read_out(encoder, batch).float().cpu())
             bar.update(len(batch.x))
     features: Matrix = torch.cat(parts).numpy()
@@ -108,42 +182,18 @@ def relative_to_record(features: Matrix, row: NDArray[np.int64]) -> Matrix:
     return relative
 
 
-class Embedded(NamedTuple):
-    """Examples of a data set, and what the progress bar calls them."""
-
-    data: ECGDataModule
-    examples: Examples
-    label: str
-
-
-def describe(encoder: Encoder, train: Embedded, test: Embedded) -> Matrix:
-    """The features of one group of examples and, below them, of another, standardised over the first."""
-    blocks = zip(_blocks(encoder, *train), _blocks(encoder, *test), strict=True)
-    return np.concatenate([_standardised(np.concatenate(both), len(train.examples.row)) for both in blocks], axis=1)
-
-
-def _describe(cell: Cell, which: Which) -> Matrix:
-    encoder = cell.checkpoint.encoder if which == "pretrained" else _random(cell.checkpoint)
-    train = Embedded(cell.data, cell.train, f"training split, {which} encoder")
-    return describe(encoder, train, Embedded(cell.data, cell.test, f"test split, {which} encoder"))
-
-
-def _blocks(encoder: Encoder, data: ECGDataModule, examples: Examples, label: str) -> list[Matrix]:
-    features = embed(encoder, data, examples, label)
-    if examples.span is None:
-        return np.split(features, WINDOW_PARTS, axis=1)
-    beat, window = np.split(features, [-encoder.dim], axis=1)
-    if examples.rr is None:
-        return [beat, window, np.diff(examples.span, axis=1).astype(np.float32) / np.float32(data.spec.fs)]
-    intervals = rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row).astype(np.float32)
-    return [beat, relative_to_record(beat, examples.row), window, intervals]
-
-
-def _standardised(block: Matrix, train: int) -> Matrix:
-    """Mean 0 and total variance 1 over the first `train` rows."""
-    mean, deviation = block[:train].mean(axis=0), block[:train].std(axis=0)
-    scaled: Matrix = (block - mean) / ((deviation + 1e-6) * np.float32(np.sqrt(block.shape[1])))
-    return scaled
+def cached(path: Path, compute: Callable[[], Sequence[Matrix]]) -> _Blocks:
+    """Compute once, even among several processes; afterwards read the file."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                blocks = compute()
+                partial = path.with_suffix(".partial.npz")
+                np.savez(partial, features=np.concatenate(blocks, axis=1), widths=[block.shape[1] for block in blocks])
+                partial.replace(path)
+    with np.load(path) as file:
+        return _Blocks(file["features"], file["widths"])
 
 
 def _random(checkpoint: EncoderCheckpoint) -> Encoder:
@@ -152,20 +202,31 @@ def _random(checkpoint: EncoderCheckpoint) -> Encoder:
         return checkpoint.fresh()
 
 
-class _Once:
-    """Hides a closure from the cache's key: the file's name says all that matters."""
+class _Hidden:
+    """Hides a value from a cache's key: the key beside it says all that matters."""
 
-    def __init__(self, compute: Callable[[], Matrix]) -> None:
-        self.compute = compute
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, _Once)
+        return isinstance(other, _Hidden)
 
     def __hash__(self) -> int:
         return 0
 
 
-@lru_cache(maxsize=3)
-def _load(path: Path, train: int, compute: _Once) -> FrozenFeatures:
-    features = cached(path, compute.compute)
-    return FrozenFeatures(features[:train], features[train:])
+@lru_cache(maxsize=REMEMBERED)
+def _space(key: str, train: str, cache_dir: Path, made_of: _Hidden) -> FeatureSpace:
+    del key, train
+    source, part = made_of.value
+    return FeatureSpace(source, part, cache_dir)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _standardised(space: FeatureSpace, digest: str, part: _Hidden) -> Matrix:
+    del digest
+    mean, scale = space._usual
+    features, _ = space._blocks(part.value)
+    features -= mean
+    features /= scale
+    return features

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,7 +20,8 @@ from ecg_lightning.data.module import SHORTEST_EPOCH, ECGDataModule
 from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import Cell, Prediction
+from ecg_lightning.evaluation.cell import Cell, Part, Probability
+from ecg_lightning.evaluation.condition import CLEAN
 from ecg_lightning.readout import Head, classification_loss, read_out
 
 Init = Literal["pretrained", "random"]
@@ -53,15 +56,15 @@ class FineTune:
         self.batch_size = batch_size
         self.rates = (lr, encoder_lr, weight_decay)
 
-    def predict(self, cell: Cell) -> Prediction:
-        """See `EvaluationProtocol.predict`."""
+    def fit(self, cell: Cell) -> FineTuned:
+        """See `EvaluationProtocol`."""
         with torch.random.fork_rng():
             torch.manual_seed(cell.model_seed)
             encoder = _copy(cell) if self.init == "pretrained" else cell.checkpoint.fresh()
             model = Classifier(
                 encoder,
                 cell.data,
-                cell.train.span is not None,
+                cell.train.examples.span is not None,
                 cell.labels[cell.budget].ndim == 2,
                 self.steps,
                 *self.rates,
@@ -78,10 +81,32 @@ class FineTune:
                 gradient_clip_val=1.0,
                 default_root_dir=Path(cell.cache_dir),
             )
+            model.condition = cell.condition
             trainer.fit(model, _labelled_loader(cell, self.batch_size))
-            outputs = trainer.predict(model, cell.data.loader(cell.data.windows(cell.test), shuffle=False))
-        probability = torch.cat(cast(list[Tensor], outputs)).double().numpy()
-        return Prediction(probability, {"steps": self.steps, "train_loss": model.last_loss})
+        return FineTuned(model, trainer, {"steps": self.steps, "train_loss": model.last_loss})
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """See `Fitted`.
+
+    Attributes:
+        model: encoder and head.
+        trainer: that trained them.
+        details: see `Fitted`.
+    """
+
+    model: Classifier
+    trainer: Trainer
+    details: Mapping[str, Any]
+
+    def predict(self, part: Part) -> Probability:
+        """See `Fitted`."""
+        self.model.condition = part.condition
+        with part.condition.drawing():
+            windows = part.data.loader(part.data.windows(part.examples), shuffle=False)
+            outputs = self.trainer.predict(self.model, windows)
+        return torch.cat(cast(list[Tensor], outputs)).double().numpy()
 
 
 class Classifier(LightningModule):
@@ -116,6 +141,7 @@ class Classifier(LightningModule):
         self.multi_label = multi_label
         self.steps, self.lr, self.encoder_lr, self.weight_decay = steps, lr, encoder_lr, weight_decay
         self.last_loss = float("nan")
+        self.condition = CLEAN
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) logits."""
@@ -125,7 +151,7 @@ class Classifier(LightningModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Steps to standardised float32, on the device."""
         del dataloader_idx
-        return to_signal(batch, self.data.spec)
+        return to_signal(batch, self.data.spec, self.condition)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy on the labelled windows."""
@@ -158,7 +184,7 @@ class _Budget(Dataset[RawBatch]):
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.windows = cell.data.windows(cell.train)
+        self.windows = cell.data.windows(cell.train.examples)
 
     def __getitem__(self, draw: Draw) -> RawBatch:
         index = self.cell.budget[draw.which]

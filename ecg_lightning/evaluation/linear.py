@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecg_lightning.evaluation.cell import Cell, Prediction
-from ecg_lightning.evaluation.features import Which, encoder_features
+from ecg_lightning.evaluation.features import FeatureSpace
+from ecg_lightning.evaluation.frozen import Classifier, FrozenMethod, Problem
 
 STRENGTHS = (1.0, 10.0, 100.0)
 """Candidate inverse regularisation strengths `C`, for features of total variance 1 a block. Weaker ones win the
@@ -33,41 +35,49 @@ Matrix = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 
 
-class LinearProbe:
-    """Logistic regression, multinomial for one label an example, one per class for several.
+class LinearProbe(FrozenMethod):
+    """Logistic regression, multinomial for one label an example, one per class for several."""
 
-    Args:
-        encoder: whose features: `pretrained`, or `random` for the same architecture untrained.
+    def solve(self, space: FeatureSpace, problems: Sequence[Problem]) -> Sequence[Classifier]:
+        """See `FrozenMethod.solve`."""
+        return [probe(space.train[problem.index], problem) for problem in problems]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """See `Classifier`.
+
+    Attributes:
+        weight: (F, C).
+        bias: (C,).
+        multi_label: whether the classes do not exclude one another.
+        details: see `Classifier`.
     """
 
-    def __init__(self, encoder: Which = "pretrained") -> None:
-        self.encoder = encoder
+    weight: Matrix
+    bias: Matrix
+    multi_label: bool
+    details: Mapping[str, Any]
 
-    def predict(self, cell: Cell) -> Prediction:
-        """See `EvaluationProtocol.predict`."""
-        features = encoder_features(cell, self.encoder)
-        index, y, patient = cell.labelled_examples()
-        return probe(features.train[index], y, patient, features.test, len(cell.data.classes), cell.model_seed)
+    def __call__(self, features: Matrix) -> Matrix:
+        """See `Classifier`."""
+        return to_probability(_times(features, self.weight) + self.bias, self.multi_label)
 
 
-def probe(labelled: Matrix, y: Labels, patient: NDArray[np.str_], test: Matrix, classes: int, seed: int) -> Prediction:
-    """Fit a probe and predict with it.
+def probe(labelled: Matrix, problem: Problem) -> Linear:
+    """Fit a probe.
 
     Args:
-        labelled: (n, F) features.
-        y: (n,) or (n, C) their labels.
-        patient: (n,) whose each is.
-        test: (N, F) features.
-        classes: `C`.
-        seed: of the folds in which the regularisation is chosen.
+        labelled: (n, F) features of the labelled examples.
+        problem: their labels; its seed draws the folds in which the regularisation is chosen.
     """
     # An L2 penalty does not see rotations: in the space that the labelled rows span, the same problem has n unknowns
     # a class instead of F.
     basis, triangle = np.linalg.qr(labelled.T.astype(np.float64))
-    strength = choose_strength(triangle.T, y, patient, classes, seed)
+    y, classes = problem.y, problem.classes
+    strength = choose_strength(triangle.T, y, problem.patient, classes, problem.seed)
     weight, bias = fit_logistic(triangle.T, y, classes, strength)
-    score = _times(test, basis @ weight) + bias
-    return Prediction(to_probability(score, y.ndim == 2), {"C": strength})
+    return Linear(basis @ weight, bias, y.ndim == 2, {"C": strength})
 
 
 def _times(features: Matrix, weight: Matrix) -> Matrix:

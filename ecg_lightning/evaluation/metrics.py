@@ -15,10 +15,33 @@ from ecg_lightning.evaluation.bootstrap import Floats, draw_resamples, percentil
 
 Array = NDArray[Any]
 
+MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "average_precision")
+"""The metrics that say one number of all classes."""
+
+
+class Judged(NamedTuple):
+    """What is known of one set of predictions.
+
+    Attributes:
+        report: see `score`.
+        resampled: (R,) each of `MACRO` in every resample, NaN where it is undefined. Two sets of predictions for the
+            same rows meet the same resamples, so that their differences are paired.
+    """
+
+    report: dict[str, Any]
+    resampled: dict[str, Floats]
+
 
 def score(
     y: Array, probability: Array, classes: Sequence[str], groups: Array, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
+    """The report of `judge`."""
+    return judge(y, probability, classes, groups, resamples=resamples, seed=seed).report
+
+
+def judge(
+    y: Array, probability: Array, classes: Sequence[str], groups: Array, *, resamples: int = 1000, seed: int = 0
+) -> Judged:
     """All metrics of one set of predictions, each with a 95 % bootstrap interval over groups.
 
     | key | single-label `y: (N,)` | multi-label `y: (N, C)` |
@@ -46,9 +69,10 @@ def score(
         seed: of the bootstrap.
 
     Returns:
-        Each metric as `{"value": v, "low": l, "high": h}` (None where undefined); `undefined`, the keys of the metrics
-        whose value is None; `resamples_kept`, the number of resamples that hold every class; `complete_share`, their
-        share among all that were drawn: the smaller, the more the intervals depend on drawing again.
+        The report: each metric as `{"value": v, "low": l, "high": h}` (None where undefined); `undefined`, the keys of
+        the metrics whose value is None; `resamples_kept`, the number of resamples that hold every class;
+        `complete_share`, their share among all that were drawn: the smaller, the more the intervals depend on drawing
+        again.
 
     Raises:
         UserError: shapes disagree, a probability is NaN or outside [0, 1], or `y` names no class.
@@ -75,13 +99,13 @@ def score(
     }
     for name, values_RC in {"f1": f1_RC, "auroc": auroc_RC, "average_precision": precision_RC}.items():
         metrics |= {f"{name}/{label}": values_RC[:, c] for c, label in enumerate(classes)}
-    report = {name: _with_interval(values_R) for name, values_R in metrics.items()}
-    return {
-        **report,
+    report: dict[str, Any] = {name: _with_interval(values_R) for name, values_R in metrics.items()}
+    report |= {
         "undefined": [name for name, metric in report.items() if metric["value"] is None],
         "resamples_kept": drawn.counts.shape[1] if drawn.complete else 0,
         "complete_share": drawn.complete_share,
     }
+    return Judged(report, {name: metrics[name][1:] for name in MACRO})
 
 
 class _Counts(NamedTuple):

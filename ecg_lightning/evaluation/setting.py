@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,8 @@ from ecg_lightning.data.budget import LabelBudget, SealedLabels
 from ecg_lightning.data.module import Aggregate, ECGDataModule, Examples
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.cell import Cell, Probability
 from ecg_lightning.evaluation.leakage import Leakage, find_leakage
-
-Probability = NDArray[np.floating[Any]]
 
 
 class Setting:
@@ -61,6 +60,21 @@ class Setting:
         """(M,) or (M, C) labels of what is judged: whole recordings where examples are windows of them."""
         return self.test.y[_first(self.test)]
 
+    @property
+    def test_record(self) -> NDArray[np.str_]:
+        """(M,) the recording of each judged test example."""
+        record: NDArray[np.str_] = self.data.store.record_id[self.test.row][_first(self.test)]
+        return record
+
+    @cached_property
+    def truth_digest(self) -> str:
+        """Hash of what cells are judged by: those of the same one can be compared row by row."""
+        state = hashlib.blake2b(digest_size=8)
+        for array in (self.truth, self.test_patient):
+            state.update(np.ascontiguousarray(array).tobytes())
+        state.update("\n".join(self.test_record.tolist()).encode())
+        return state.hexdigest()
+
     def judged(self, probability: Probability) -> Probability:
         """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
         return aggregate(probability, self.test.unit, self.data.aggregate, self.data.multi_label)
@@ -78,7 +92,7 @@ class Setting:
         """
         chosen = self.draw(budget, seed)
         labels = SealedLabels(self.train.y, chosen)
-        return Cell(self.checkpoint, self.data, self.train, self.test, labels, chosen, model_seed, cache_dir)
+        return Cell(self.checkpoint, self.data, labels, chosen, model_seed, cache_dir)
 
     def draw(self, budget: LabelBudget, seed: int) -> NDArray[np.int64]:
         """The budget's examples of `train`, drawn once for all methods; a recording's label brings all its windows.
