@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
 
-SCHEMA = "ecg_lightning.result/1"
+SCHEMA = "ecg_lightning.result/2"
 FILENAME = "result.json"
 PREDICTIONS = "predictions.npz"
 
@@ -108,6 +108,15 @@ def read_predictions(folder: Path) -> Predictions:
     return Predictions(content.pop("probability"), content)
 
 
+def read_resampled(folder: Path, metric: str) -> NDArray[np.floating[Any]]:
+    """(R,) one metric of a cell in every resample; empty where none was drawn.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return _load(folder / PREDICTIONS, [metric]).get(metric, np.empty(0))
+
+
 def write_truth(folder: Path, digest: str, truth: Truth) -> None:
     """Write once, for all cells of a folder, what they are judged by."""
     path = folder / f"truth-{digest}.npz"
@@ -132,9 +141,10 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
     partial.replace(path)
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, or those of some names that it has."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            return {name: file[name] for name in file.files if names is None or name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not readable ({error}); delete its folder and evaluate again") from error

@@ -1,53 +1,101 @@
-"""Does pretraining help? The linear probe against each rival on the same labels, in words."""
+"""Does pretraining help, and which one? Methods on the same labels and patients, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from ecg_lightning.evaluation.intervals import seed_interval
-from ecg_lightning.reporting.tables import METHODS, budget_order
+import numpy as np
+import pandas as pd
 
-OURS = "linear"
-RIVALS = ("random_encoder", "scratch", "classical")
+from ecg_lightning.evaluation.paired import Contest, Outcome, compare
+from ecg_lightning.reporting.tables import METRIC_NAMES, budget_order, labels_of
+from ecg_lightning.results import read_resampled
 
-Values = dict[tuple[str, str], dict[int, float]]
-"""By protocol and budget: the metric of each label seed."""
+LEAST_SEEDS = 5
+
+Row = dict[Any, Any]
 
 
-def comparisons(done: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
-    """A sentence for each rival of the pretrained encoder's probe.
+def compare_methods(rows: pd.DataFrame, folder: Path, metric: str) -> pd.DataFrame:
+    """Every pretrained method against its rivals at every budget, all intervals holding at once.
 
-    Differences are paired: both methods had the same labels under each seed. Their 95 % t-interval over at least five
-    seeds decides the word; it is not corrected for the number of comparisons.
+    Rivals are the same method on other features or another encoder, training from scratch, and the classical baseline.
+    Differences are paired: the same labels under each seed, the same test patients, the same resamples of them.
 
     Args:
-        done: finished results of one checkpoint on one data set.
+        rows: see `tables.flatten`.
+        folder: of the cells.
         metric: the one to compare.
+
+    Returns:
+        A row for each comparison over at least five label seeds: `method`, `rival`, `budget`, `seeds`, `difference`,
+        `low`, `high`, `p`, `over_patients`, `verdict`.
     """
-    values: Values = {}
-    for result in done:
-        value = result["metrics"][metric]["value"]
-        if value is not None:
-            values.setdefault((result["protocol"], result["budget"]), {})[result["seed"]] = value
-    sentences = (_sentence(values, rival) for rival in RIVALS)
-    return [sentence for sentence in sentences if sentence]
+    defined = rows.dropna(subset=[metric])
+    cells = {key: group.to_dict("records") for key, group in defined.groupby(["method", "budget"], sort=False)}
+    found = []
+    for (method, budget), ours in cells.items():
+        for rival, theirs in ((name, own) for (name, size), own in cells.items() if size == budget):
+            contest = _contest(ours, theirs, folder, metric) if _are_rivals(ours[0], theirs[0]) else None
+            if contest is not None:
+                found.append(({"method": method, "rival": rival, "budget": budget}, contest))
+    outcomes = compare([contest for _, contest in found])
+    return pd.DataFrame([
+        {**names, "seeds": len(contest.observed), "difference": outcome.mean, **outcome._asdict(),
+         "verdict": verdict(outcome)}
+        for (names, contest), outcome in zip(found, outcomes, strict=True)
+    ]).drop(columns="mean", errors="ignore")  # fmt: skip
 
 
-def _sentence(values: Values, rival: str) -> str:
-    budgets = sorted((budget for protocol, budget in values if protocol == OURS), key=budget_order)
-    entries = []
-    for budget in budgets:
-        ours, theirs = values[OURS, budget], values.get((rival, budget), {})
-        shared = sorted(ours.keys() & theirs.keys())
-        if len(shared) >= 5:
-            entries.append(_entry(budget, [ours[seed] - theirs[seed] for seed in shared]))
-    return f"pretrained against {METHODS[rival]}: " + "; ".join(entries) if entries else ""
+def verdict(outcome: Outcome) -> str:
+    """`beats`, `loses to`, or `no difference shown`."""
+    return "beats" if outcome.low > 0 else "loses to" if outcome.high < 0 else "no difference shown"
 
 
-def _entry(budget: str, differences: list[float]) -> str:
-    mean, low, high = seed_interval(differences)
-    assert low is not None and high is not None
-    word = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
-    labels = f"{budget} labels" if budget.isdigit() else budget
-    return f"{word} at {labels} ({mean:+.3f} [{low:+.3f}, {high:+.3f}])"
+def sentences(comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
+    """One line for each pair of methods, with its verdict at every budget; then what the intervals mean."""
+    table = comparisons.to_dict("records")
+    for (method, rival), group in groupby(table, lambda row: (row["method"], row["rival"])):
+        entries = sorted(group, key=lambda row: budget_order(row["budget"]))
+        yield f"{method} against {rival}: " + "; ".join(_entry(row) for row in entries)
+    if table:
+        over = {"test patients and label seeds" if row["over_patients"] else "label seeds" for row in table}
+        yield (f"differences in {METRIC_NAMES.get(metric, metric)} are paired; their 95 % intervals over "
+               f"{' or '.join(sorted(over))} hold for all {len(table)} comparisons together")  # fmt: skip
+
+
+def _entry(row: Row) -> str:
+    at = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    return f"{row['verdict'].removesuffix(' to')} at {labels_of(row['budget'])} ({at})"
+
+
+def _are_rivals(ours: Row, theirs: Row) -> bool:
+    """Whether a pretrained method is asked to beat another; of two pretrained ones the first in the alphabet asks."""
+    if not ours["pretrained"]:
+        return False
+    alike = ours["kind"] == theirs["kind"]
+    if theirs["pretrained"]:
+        return bool(alike and ours["method"] < theirs["method"])
+    return bool(alike or theirs["protocol"] in ("scratch", "classical"))
+
+
+def _contest(ours: Sequence[Row], theirs: Sequence[Row], folder: Path, metric: str) -> Contest | None:
+    """The differences under the label seeds that both have, averaged over the model seeds that both have."""
+    first, second = ({row["seed"]: row for row in rows} for rows in (ours, theirs))
+    by_label: dict[str, list[tuple[float, np.ndarray[Any, Any]]]] = {}
+    for seed in first.keys() & second.keys():
+        pair = first[seed], second[seed]
+        observed = pair[0][metric] - pair[1][metric]
+        resampled = [read_resampled(folder / row["cell"], metric) for row in pair]
+        same = pair[0]["truth"] == pair[1]["truth"] and len(resampled[0]) == len(resampled[1])
+        difference = resampled[0] - resampled[1] if same else np.empty(0)
+        by_label.setdefault(str(seed).partition("/")[0], []).append((observed, difference))
+    if len(by_label) < LEAST_SEEDS:
+        return None
+    observed_S = np.array([np.mean([each for each, _ in pairs]) for _, pairs in sorted(by_label.items())])
+    R = min(len(each) for pairs in by_label.values() for _, each in pairs)
+    resampled_SR = np.array([np.mean([each[:R] for _, each in pairs], axis=0) for _, pairs in sorted(by_label.items())])
+    return Contest(observed_S, resampled_SR)

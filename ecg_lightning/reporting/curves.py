@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.evaluation.intervals import seed_interval
 from ecg_lightning.reporting.style import FONT, GREY, INK, method_colours, new_figure, points, save_png
+from ecg_lightning.reporting.tables import METRIC_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("method", "budget", "seed", "value")
 FULL = "full"
-METRIC_NAMES = {"macro_f1": "macro F1", "macro_auroc": "macro AUROC"}
 MARKERS = "osD^v<>"
 DODGE = 0.012  # decades between neighbouring methods, so that their seeds do not hide one another
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ecg_lightning.data.identity import ANYONE
-from ecg_lightning.reporting.comparison import comparisons
-from ecg_lightning.reporting.curves import METRIC_NAMES, label_efficiency
-from ecg_lightning.reporting.tables import budget_order, flatten, print_table, write_tables
-from ecg_lightning.results import collect
+from ecg_lightning.reporting.comparison import compare_methods, sentences
+from ecg_lightning.reporting.curves import label_efficiency
+from ecg_lightning.reporting.tables import METRIC_NAMES, budget_order, flatten, labels_of, print_table, write_tables
+from ecg_lightning.results import cells
 
 
 def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
@@ -26,19 +26,21 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     Returns:
         The curve's path; None where no cell is finished.
     """
-    results = list(collect(folder))
-    done = [result for result in results if result["status"] == "done"]
-    failed = [result for result in results if result["status"] == "failed"]
+    found = list(cells(folder))
+    done = [result for _, result in found if result["status"] == "done"]
+    failed = [result for _, result in found if result["status"] == "failed"]
     for result in failed:
         print(f"failed: {result['protocol']} with {result['budget']} labels, seed {result['seed']}: {result['error']}")
     if not done:
         return None
     metric = metric or ("macro_auroc" if done[0]["multi_label"] else "macro_f1")
-    rows = flatten(done)
+    rows = flatten(found, folder)
+    compared = compare_methods(rows, folder, metric)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
-    notes = [*_notes(done, rows), *comparisons(done, metric)]
+    notes = [*_notes(done, rows), *_collapses(rows), *sentences(compared, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
+    compared.to_csv(folder / "comparisons.csv", index=False)
     curve = rows[["method", "budget", "seed", metric]].rename(columns={metric: "value"}).dropna()
     curve = curve[[budget.isdigit() or budget == "full" for budget in curve["budget"]]]
     if curve.empty:
@@ -70,6 +72,15 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
+
+
+def _collapses(rows: pd.DataFrame) -> Iterator[str]:
+    """How often each method gave up, see `evaluation.collapse`."""
+    groups = rows.groupby(["method", "budget"], sort=False)["collapsed"]
+    told = [f"{method} {cells.sum()} of {len(cells)} at {labels_of(str(budget))}"
+            for (method, budget), cells in groups if cells.any()]  # fmt: skip
+    if told:
+        yield f"collapsed to one class or below chance: {'; '.join(told)}"
 
 
 def _pretraining(encoder: Mapping[str, Any]) -> str:

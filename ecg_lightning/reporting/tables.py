@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from rich.table import Table
 from ecg_lightning.evaluation.intervals import seed_interval
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "average_precision")
+
+METRIC_NAMES = {"macro_f1": "macro F1", "macro_auroc": "macro AUROC"}
+"""How tables and pictures write them, where an underscore is not just a space."""
+
+TRAITS = ("collapsed", "protocol", "kind", "pretrained", "truth", "cell")
 
 METHODS = {
     "linear": "{objective}, linear probe",
@@ -31,22 +37,38 @@ def method_name(result: Mapping[str, Any]) -> str:
     return pattern.format(objective=objective)
 
 
-def flatten(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per finished result: method, budget, seed and the metrics' values.
+def flatten(cells: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> pd.DataFrame:
+    """One row per finished cell: method, budget, seed and the metrics' values; what kind of method, and where it lies.
 
     Where a method was run in several ways, its name says what sets them apart.
+
+    Args:
+        cells: see `results.cells`.
+        folder: in which they lie.
     """
-    done = [result for result in results if result["status"] == "done"]
+    done = [(path, result) for path, result in cells if result["status"] == "done"]
     rows = [
         {
             "method": name,
             "budget": result["budget"],
             "seed": _seed(result),
             **{metric: result["metrics"][metric]["value"] for metric in METRICS},
+            "collapsed": result["collapsed"],
+            "protocol": result["protocol"],
+            **_kind(result["config"]["protocol"]["method"]),
+            "truth": result["truth"],
+            "cell": str(path.relative_to(folder)),
         }
-        for name, result in zip(_distinct_names(done), done, strict=True)
+        for name, (path, result) in zip(_distinct_names([result for _, result in done]), done, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["method", "budget", "seed", *METRICS])
+    return pd.DataFrame(rows, columns=["method", "budget", "seed", *METRICS, *TRAITS])
+
+
+def _kind(method: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method is apart from whose features or weights it begins with, and whether those are pretrained."""
+    begins_with = method.get("features", method.get("init", "pretrained"))
+    rest = {key: value for key, value in method.items() if key not in ("features", "init")}
+    return {"kind": json.dumps(rest, sort_keys=True), "pretrained": begins_with == "pretrained"}
 
 
 def _seed(result: Mapping[str, Any]) -> int | str:
@@ -111,7 +133,12 @@ def grid(rows: pd.DataFrame, metric: str) -> tuple[list[str], list[list[str]]]:
     at = {(row["method"], row["budget"]): entry(row) for row in summary.to_dict("records")}
     best = summary.groupby("method")["mean"].max().sort_values(ascending=False)
     lines = [[method, *(at.get((method, budget), "") for budget in budgets)] for method in best.index]
-    return ["method", *(f"{budget} labels" if budget.isdigit() else budget for budget in budgets)], lines
+    return ["method", *map(labels_of, budgets)], lines
+
+
+def labels_of(budget: str) -> str:
+    """`25 labels`, `5-per-class`, `full`."""
+    return f"{budget} labels" if budget.isdigit() else budget
 
 
 def print_table(rows: pd.DataFrame, metric: str, title: str, notes: Sequence[str]) -> None:
