@@ -79,8 +79,7 @@ def _collapses(rows: pd.DataFrame) -> Iterator[str]:
     groups = rows.groupby(["method", "budget"], sort=False)["collapsed"]
     told = [f"{method} {cells.sum()} of {len(cells)} at {labels_of(str(budget))}"
             for (method, budget), cells in groups if cells.any()]  # fmt: skip
-    if told:
-        yield f"collapsed to one class or below chance: {'; '.join(told)}"
+    yield f"collapsed to one class or below chance: {'; '.join(told) or f'none of {len(rows)} cells'}"
 
 
 def _pretraining(encoder: Mapping[str, Any]) -> str:
