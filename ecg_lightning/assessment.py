@@ -16,7 +16,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
-from ecg_lightning.build import build_budget, build_data, build_protocol, plain
+from ecg_lightning.build import build_budget, build_data, build_protocol, build_stress, plain
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
@@ -24,9 +24,12 @@ from ecg_lightning.evaluation.cell import Cell, Fitted
 from ecg_lightning.evaluation.collapse import has_collapsed
 from ecg_lightning.evaluation.leakage import Leakage
 from ecg_lightning.evaluation.metrics import judge
+from ecg_lightning.evaluation.robustness.base import Stress
+from ecg_lightning.evaluation.robustness.curve import withstand
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation
 from ecg_lightning.results import Predictions, Truth, read_result, write_predictions, write_result, write_truth
+from ecg_lightning.signal import SignalSpec
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ def open_setting(config: DictConfig) -> Setting:
     """
     shared = {key: value for key, value in plain(config.data).items() if key not in PRETRAINING_ONLY}
     setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
+    stress_of(config, setting)
     results_folder(config).mkdir(parents=True, exist_ok=True)  # told now, not after hours, that nobody may write there
     return setting
 
@@ -149,12 +153,37 @@ def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGData
         "budget": plain(config.budget),
         "seeds": [config.seed, config.model_seed],
     }
+    if _is_stressed(config):
+        what["robustness"] = {key: value for key, value in plain(config.robustness).items() if key != "root"}
     state = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4)
     for labels in (data.labelled.y, data.labelled.split):
         state.update(labels.tobytes())
-    digest = state.hexdigest()
-    budget = build_budget(config.budget)
-    return results_folder(config) / f"{config.protocol.name}-{budget.name}-s{config.seed}-{digest}"
+    words = [config.protocol.name, build_budget(config.budget).name, f"s{config.seed}"]
+    words += [config.robustness.name] if _is_stressed(config) else []
+    return results_folder(config) / "-".join([*words, state.hexdigest()])
+
+
+def _is_stressed(config: DictConfig) -> bool:
+    return config.get("robustness") is not None
+
+
+def stress_of(config: DictConfig, setting: Setting) -> Stress | None:
+    """The stress that a configuration asks for, made ready for the encoder's signal.
+
+    Raises:
+        UserError: it cannot be put upon such signals.
+    """
+    if not _is_stressed(config):
+        return None
+    return _stress(json.dumps(plain(config.robustness), sort_keys=True), setting.data.spec)
+
+
+@lru_cache(maxsize=1)
+def _stress(stress_config: str, spec: SignalSpec) -> Stress:
+    """Kept for the next cell of a sweep."""
+    stress = build_stress(OmegaConf.create(json.loads(stress_config)))
+    stress.prepare(spec)
+    return stress
 
 
 @lru_cache(maxsize=1)
@@ -221,6 +250,7 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
         "labels": _label_summary(cell, setting),
         "truth": setting.truth_digest,
         "metrics": judged.report,
+        **_robustness(config, setting, cell, fitted, judged.report),
         "collapsed": has_collapsed(probability, data.multi_label, judged.report),
         "details": dict(fitted.details),
         "seconds": round(seconds + time.perf_counter() - begin, 3),
@@ -228,6 +258,19 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
         "device": provenance.device(),
         "commit": provenance.commit(),
     }
+
+
+def _robustness(
+    config: DictConfig, setting: Setting, cell: Cell, fitted: Fitted, clean: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a cell says under stress, and the folder of its twin without, whose metrics are the same."""
+    stress = stress_of(config, setting)
+    if stress is None:
+        return {}
+    fit = build_protocol(config.protocol.method).fit
+    twin = OmegaConf.create({key: value for key, value in plain(config).items() if key != "robustness"})
+    found = withstand(stress, setting, cell, fitted, fit, clean, config.resamples)
+    return {"robustness": {**found, "twin": cell_folder(twin, setting.checkpoint, setting.data).name}}
 
 
 def _refuse_leakage(config: DictConfig, leakage: Leakage) -> None:

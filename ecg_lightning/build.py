@@ -28,6 +28,7 @@ from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import EvaluationProtocol
+from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.members import member_configs
 from ecg_lightning.objectives.base import Objective, OptimizerFactory
 from ecg_lightning.signal import SignalSpec
@@ -140,6 +141,12 @@ def build_protocol(config: DictConfig) -> EvaluationProtocol:
     """The evaluation protocol."""
     protocol: EvaluationProtocol = _make("protocol.method", config)
     return protocol
+
+
+def build_stress(config: DictConfig) -> Stress:
+    """A fault put upon signals or labels."""
+    stress: Stress = _make("robustness", config)
+    return stress
 
 
 def build_loggers(config: DictConfig, run_dir: Path, run_config: dict[str, Any]) -> list[Logger]:

@@ -126,7 +126,7 @@ def run_cell(config: DictConfig) -> None:
     def cell() -> None:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
         jobs.get(kind, assess)(config)
-        if kind == "all" and not sweeping:
+        if (kind == "all" or config.get("robustness") is not None) and not sweeping:
             _summarised(results_folder(config))
 
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN

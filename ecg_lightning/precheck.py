@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig, ListConfig
 
 from ecg_lightning.arguments import fits
-from ecg_lightning.build import build_budget, build_protocol
+from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
 
@@ -71,6 +71,8 @@ def check_evaluation(config: DictConfig) -> None:
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
     build_protocol(config.protocol.method)
+    if config.get("robustness") is not None:
+        build_stress(config.robustness)
     if not isinstance(config.protocol.beside, ListConfig) or set(config.protocol.beside) - set(config.beside):
         raise UserError(f"protocol.beside={config.protocol.beside} must be a list out of {', '.join(config.beside)}")
     for name in config.protocol.beside:
@@ -107,6 +109,8 @@ def check_prediction(config: DictConfig) -> None:
     """
     _check_cell(config)
     _check_whole(config.protocol, {"pictures": 0}, "protocol.")
+    if config.get("robustness") is not None:
+        raise UserError("robustness puts evaluations to the test, and protocol=predict is none; leave it out")
 
 
 def _check_cell(config: DictConfig) -> None:

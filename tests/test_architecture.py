@@ -15,10 +15,11 @@ from conftest import PROJECT, build_training
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.build import build_budget, build_protocol
+from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_grid, check_prediction
 
@@ -123,7 +124,7 @@ def test_every_other_choice_of_a_training_composes(group: str, name: str) -> Non
     assert composed("train", f"{group}={name}")[group]
 
 
-@case("protocol", "budget", "data")
+@case("protocol", "budget", "data", "robustness")
 def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> None:
     config = composed("evaluate", f"{group}='{name}'")
     assert build_budget(config.budget).name
@@ -133,6 +134,7 @@ def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> Non
         check_grid(composed("evaluate", f"{group}='{name}'"))
     else:
         assert callable(build_protocol(config.protocol.method).fit)
+        assert group != "robustness" or build_stress(config.robustness).name == name
         assert set(config.protocol.beside) <= set(config.beside), "a baseline that the sweep cannot find"
     assert group != "protocol" or config.protocol.name == name
 
@@ -184,6 +186,7 @@ def targets(content: Any) -> Iterator[str]:
         ("objectives", "objective", lambda kind: issubclass(kind, Objective)),
         ("data", "data", lambda kind: issubclass(kind, UnlabelledData) and kind is not Taught),  # wraps any of them
         ("evaluation", "protocol", is_protocol),
+        ("evaluation", "robustness", lambda kind: issubclass(kind, Stress)),
     ],
 )
 def test_every_concrete_class_has_a_yaml(part: str, group: str, belongs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Label-efficiency curves: how good each method is for how many labels."""
+"""Curves of several methods: a metric over the number of labels, or over whatever else has levels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = ("method", "budget", "seed", "value")
 FULL = "full"
 MARKERS = "osD^v<>"
-DODGE = 0.012  # decades between neighbouring methods, so that their seeds do not hide one another
+DODGE = 0.012  # decades of labels between neighbouring methods, so that their seeds do not hide one another
 
 WIDTH, HEIGHT = 105, 72  # mm, the axes; the page grows around them with what is written there
 MARGIN = 4  # mm
@@ -53,17 +53,46 @@ def label_efficiency(
         ValueError: there are no rows, a column is missing, a budget is neither a positive number nor "full", a value
             is not finite, or a method has two values for one budget and seed.
     """
-    table = _checked(rows)
-    places = _places(table["budget"])
+    table = _checked(rows).rename(columns={"budget": "at"})
+    places = _places(table["at"])
+    return draw_curves(table, places, path, metric, title, "labelled examples (log scale)", apart=FULL, chance=chance)
+
+
+def draw_curves(
+    table: pd.DataFrame,
+    places: Mapping[Any, float],
+    path: str | Path,
+    metric: str,
+    title: str,
+    axis: str,
+    apart: Any = None,
+    chance: float | None = None,
+) -> Path:
+    """Draw a line per method: the mean over seeds with its 95 % t-interval, or one seed's own interval.
+
+    Args:
+        table: `method`, `at`, `seed` and `value` of each result; `low` and `high` too where a seed that is alone
+            brings an interval over test patients.
+        places: where each `at` stands on the axis, from left to right.
+        path: the PNG to write; missing folders are made.
+        metric: name of the metric, for the axis.
+        title: above the curves.
+        axis: what `at` is.
+        apart: the first or last `at` where it is out of the scale: lines to it are dotted.
+        chance: the metric of a guess, drawn dashed.
+
+    Returns:
+        The path written.
+    """
     colours = method_colours(table["method"])
     height = max(HEIGHT, NAME_PITCH * (len(colours) + 1))
     figure = new_figure(WIDTH, height)
     axes = figure.add_axes((0, 0, 1, 1))
 
-    ends = _draw_methods(axes, table, places, colours)
+    ends = _draw_methods(axes, table, places, colours, apart)
     if chance is not None:
         axes.axhline(chance, color=GREY, linewidth=points(0.3), linestyle=(0, (4, 3)), zorder=1)
-    _dress(axes, places, metric, margin=0.05 + DODGE * len(colours) / 2)
+    _dress(axes, places, metric, axis, margin=0.05 + DODGE * len(colours) / 2)
     if chance is not None:
         ends.append(("chance", GREY, axes.get_xlim()[1], chance))
     _write_heading(axes, textwrap.fill(title, 55), table, height)
@@ -114,33 +143,33 @@ def _places(budgets: Iterable[int | str]) -> dict[int | str, float]:
 
 
 def _draw_methods(
-    axes: Axes, table: pd.DataFrame, places: Mapping[int | str, float], colours: Mapping[str, str]
+    axes: Axes, table: pd.DataFrame, places: Mapping[Any, float], colours: Mapping[str, str], apart: Any
 ) -> list[tuple[str, str, float, float]]:
     """Every method beside its neighbours; gives name, colour and end of each line."""
     ends = []
     for i, ((method, colour), marker) in enumerate(zip(colours.items(), cycle(MARKERS), strict=False)):
         shift = DODGE * (i - (len(colours) - 1) / 2)
-        beside = {budget: x + shift for budget, x in places.items()}
-        end = _draw_method(axes, table[table["method"] == method], beside, colour, marker)
+        beside = {at: x + shift for at, x in places.items()}
+        end = _draw_method(axes, table[table["method"] == method], beside, colour, marker, apart)
         ends.append((method, colour, *end))
     return ends
 
 
 def _draw_method(
-    axes: Axes, table: pd.DataFrame, places: Mapping[int | str, float], colour: str, marker: str
+    axes: Axes, table: pd.DataFrame, places: Mapping[Any, float], colour: str, marker: str, apart: Any
 ) -> tuple[float, float]:
     """One method's line, interval and seeds; gives the line's end."""
-    by_budget = {budget: table["value"][table["budget"] == budget].to_numpy() for budget in places}
-    present = {budget: values for budget, values in by_budget.items() if len(values)}
-    x = np.array([places[budget] for budget in present])
-    mean, low, high = np.array([seed_interval(values) for values in present.values()], dtype=float).T
-    scaled = slice(None, -1) if FULL in present else slice(None)
+    by_place = {at: table[table["at"] == at] for at in places}
+    present = {at: results for at, results in by_place.items() if len(results)}
+    x = np.array([places[at] for at in present])
+    mean, low, high = np.array([mean_and_interval(results) for results in present.values()], dtype=float).T
+    scaled = np.array([at != apart for at in present])
 
     axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0, zorder=2)
     axes.vlines(x, low, high, color=colour, alpha=0.6, linewidth=points(0.25), zorder=3)
     axes.scatter(
-        np.repeat(x, [len(values) for values in present.values()]),
-        np.concatenate(list(present.values())),
+        np.repeat(x, [len(results) for results in present.values()]),
+        np.concatenate([results["value"] for results in present.values()]),
         s=7, color=colour, alpha=0.5, linewidths=0, zorder=3,
     )  # fmt: skip
     axes.plot(x, mean, color=colour, linewidth=points(0.35), linestyle=(0, (1, 1.5)), zorder=4)
@@ -149,13 +178,21 @@ def _draw_method(
     return float(x[-1]), float(mean[-1])
 
 
-def _dress(axes: Axes, places: Mapping[int | str, float], metric: str, margin: float) -> None:
-    """Axes, ticks at the budgets themselves, and a quiet grid."""
-    axes.set_xticks(list(places.values()), [str(budget) for budget in places])
+def mean_and_interval(results: pd.DataFrame) -> tuple[float, float | None, float | None]:
+    """The mean of `value` over seeds with its 95 % t-interval; of one seed its own, `low` to `high`, where it has one."""
+    if len(results) == 1 and {"low", "high"} <= set(results):
+        value, low, high = results.iloc[0][["value", "low", "high"]]
+        return value, low, high
+    return seed_interval(results["value"].to_numpy())
+
+
+def _dress(axes: Axes, places: Mapping[Any, float], metric: str, axis: str, margin: float) -> None:
+    """Axes, ticks at the places themselves, and a quiet grid."""
+    axes.set_xticks(list(places.values()), [str(at) for at in places])
     axes.set_xlim(min(places.values()) - margin, max(places.values()) + margin)
     axes.set_ylim(*axes.get_ylim())
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.set_xlabel("labelled examples (log scale)", family=FONT, fontsize=10, color=INK, labelpad=5)
+    axes.set_xlabel(axis, family=FONT, fontsize=10, color=INK, labelpad=5)
     axes.set_ylabel(METRIC_NAMES.get(metric, metric.replace("_", " ")), family=FONT, fontsize=10, color=INK, labelpad=5)
     axes.grid(axis="y", color="#E6E6E6", linewidth=points(0.2), zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
@@ -164,10 +201,11 @@ def _dress(axes: Axes, places: Mapping[int | str, float], metric: str, margin: f
 
 
 def _write_heading(axes: Axes, title: str, table: pd.DataFrame, height: float) -> None:
-    seeds = table.groupby(["method", "budget"], sort=False).size()
+    seeds = table.groupby(["method", "at"], sort=False).size()
     fewest, most = int(seeds.min()), int(seeds.max())
     count = f"{most}" if fewest == most else f"{fewest} to {most}"
-    note = "one seed" if most == 1 else f"mean and 95 % t-interval over {count} seeds; each dot is one seed"
+    alone = "one seed, 95 % interval over test patients" if "low" in table else "one seed"
+    note = alone if most == 1 else f"mean and 95 % t-interval over {count} seeds; each dot is one seed"
     style: dict[str, Any] = {"transform": axes.transAxes, "family": FONT, "parse_math": False}
     axes.text(0, 1 + 8.5 / height, title, fontsize=12, fontweight="bold", color=INK, va="bottom", **style)
     axes.text(0, 1 + 4 / height, note, fontsize=9, color=GREY, **style)

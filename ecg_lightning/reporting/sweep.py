@@ -11,6 +11,8 @@ import pandas as pd
 from ecg_lightning.data.identity import ANYONE
 from ecg_lightning.reporting.comparison import compare_methods, sentences
 from ecg_lightning.reporting.curves import label_efficiency
+from ecg_lightning.reporting.pretraining_share import draw_pretraining_shares
+from ecg_lightning.reporting.robustness import summarise_stresses, without_twins
 from ecg_lightning.reporting.tables import METRIC_NAMES, budget_order, flatten, labels_of, print_table, write_tables
 from ecg_lightning.results import cells
 
@@ -34,13 +36,16 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     if not done:
         return None
     metric = metric or ("macro_auroc" if done[0]["multi_label"] else "macro_f1")
-    rows = flatten(found, folder)
+    once = without_twins(found)
+    rows = flatten(once, folder)
     compared = compare_methods(rows, folder, metric)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
     notes = [*_notes(done, rows), *_collapses(rows), *sentences(compared, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
     compared.to_csv(folder / "comparisons.csv", index=False)
+    summarise_stresses(found, folder, metric)
+    draw_pretraining_shares(once, folder, metric)
     curve = rows[["method", "budget", "seed", metric]].rename(columns={metric: "value"}).dropna()
     curve = curve[[budget.isdigit() or budget == "full" for budget in curve["budget"]]]
     if curve.empty:

@@ -143,7 +143,11 @@ def labels_of(budget: str) -> str:
 
 def print_table(rows: pd.DataFrame, metric: str, title: str, notes: Sequence[str]) -> None:
     """One readable table on the terminal."""
-    header, lines = grid(rows, metric)
+    print_lines(*grid(rows, metric), title, notes)
+
+
+def print_lines(header: Sequence[str], lines: Sequence[Sequence[str]], title: str, notes: Sequence[str]) -> None:
+    """Any table on the terminal: a column of methods, others of numbers."""
     table = Table()
     for name in header:
         table.add_column(name, justify="left" if name == "method" else "right")
@@ -160,7 +164,11 @@ def print_table(rows: pd.DataFrame, metric: str, title: str, notes: Sequence[str
 
 def markdown(rows: pd.DataFrame, metric: str, title: str, notes: Sequence[str]) -> str:
     """The same table for a README."""
-    header, lines = grid(rows, metric)
+    return markdown_lines(*grid(rows, metric), title, notes)
+
+
+def markdown_lines(header: Sequence[str], lines: Sequence[Sequence[str]], title: str, notes: Sequence[str]) -> str:
+    """Any table for a README."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     body = "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
     return f"**{title}**\n\n{body}\n\n" + "\n".join(f"{note}  " for note in notes) + "\n"

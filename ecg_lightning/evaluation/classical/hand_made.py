@@ -52,30 +52,32 @@ def _around_peaks(part: Part) -> NDArray[np.float32]:
     fs, examples = part.data.store.fs, part.examples
     before, samples = round(BEFORE_S * fs), round((BEFORE_S + AFTER_S) * fs)
     fiducial = examples.offset + part.data.spec.samples // 2
-    return _signal(part, Windows(part.data.store, examples.row, fiducial - before, samples))
+    with part.condition.drawing():
+        return _signal(part, Windows(part.data.store, examples.row, fiducial - before, samples))
 
 
 def _cut_beats(part: Part) -> NDArray[np.float32]:
     data, examples = part.data, part.examples
     assert examples.span is not None
     length = np.diff(examples.span, axis=1) / data.store.fs
-    x_BLT = _signal(part, Windows(data.store, examples.row, examples.offset, data.example_samples))
+    with part.condition.drawing():
+        x_BLT = _signal(part, Windows(data.store, examples.row, examples.offset, data.example_samples))
     return np.concatenate([x_BLT.reshape(len(part), -1), length.astype(np.float32)], axis=1)
 
 
 def _windows(part: Part) -> NDArray[np.float32]:
     store, examples = part.data.store, part.examples
     parts = []
-    for begin in range(0, len(part), CHUNK):
-        few = slice(begin, begin + CHUNK)
-        windows = Windows(store, examples.row[few], examples.offset[few], part.data.example_samples)
-        parts.append(record_features(_signal(part, windows), store.fs, store.leads))
+    with part.condition.drawing():
+        for begin in range(0, len(part), CHUNK):
+            few = slice(begin, begin + CHUNK)
+            windows = Windows(store, examples.row[few], examples.offset[few], part.data.example_samples)
+            parts.append(record_features(_signal(part, windows), store.fs, store.leads))
     return np.concatenate(parts)
 
 
 def _signal(part: Part, windows: Windows) -> NDArray[np.float32]:
     """(B, L, T) float32, mV, in the part's condition."""
     steps, scale, valid = windows.gather(np.arange(len(windows)))
-    with part.condition.drawing():
-        x_BLT, _ = part.condition(steps.transpose(1, 2).float() / scale[:, None, None], valid)
+    x_BLT, _ = part.condition(steps.transpose(1, 2).float() / scale[:, None, None], valid)
     return np.ascontiguousarray(x_BLT.numpy())

@@ -1,0 +1,1 @@
+"""What an encoder is worth when recorders, electrodes or annotators fail: one file for each stress."""
