@@ -191,7 +191,7 @@ def _setting(checkpoint_path: str, data_config: str) -> Setting:
     """Encoder and data, kept for the next cell of a sweep."""
     checkpoint = read_checkpoint(checkpoint_path)
     data = build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec)
-    _ = data.classes  # a broken table of labels is told before the recordings are prepared
+    _ = data.challenge_weights, data.classes  # a broken table is told before the recordings are prepared
     return Setting(checkpoint, data)
 
 
@@ -227,7 +227,10 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
     cell, fitted, seconds = solved or learn(config, setting)
     begin = time.perf_counter()
     probability = setting.judged(fitted.predict(cell.part("test")))
-    judged = judge(setting.truth, probability, data.classes, setting.test_patient, resamples=config.resamples)
+    judged = judge(
+        setting.truth, probability, data.classes, setting.test_patient,
+        resamples=config.resamples, challenge=data.challenge_weights,
+    )  # fmt: skip
     write_truth(folder.parent, setting.truth_digest, Truth(setting.truth, setting.test_patient, setting.test_record))
     write_predictions(folder, Predictions(probability, judged.resampled))
     return {
