@@ -8,6 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,9 +157,11 @@ def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGData
 
 @lru_cache(maxsize=1)
 def _setting(checkpoint_path: str, data_config: str) -> Setting:
-    """Encoder and data, kept for the next cell of a sweep."""
+    """Encoder and data, kept for the next cell of a sweep; `missing` in the data's keys stands for the encoder's."""
     checkpoint = read_checkpoint(checkpoint_path)
-    data = build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec)
+    keys, spec = json.loads(data_config), checkpoint.encoder.spec
+    spec = replace(spec, missing=keys.pop("missing", spec.missing))
+    data = build_data(OmegaConf.create(keys), spec)
     _ = data.classes  # a broken table of labels is told before the recordings are prepared
     return Setting(checkpoint, data)
 
@@ -205,6 +208,7 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
             "digest": checkpoint.digest,
             "objective": checkpoint.training["objective"],
             "pretrained_on": checkpoint.training["data"]["name"],
+            "pretraining_share": checkpoint.training["data"].get("share", 1.0),
             "pretraining_folds": checkpoint.training["data"].get("folds", []),
             "pretraining_labels": checkpoint.training["data"].get("labels", 0),
             "learned": checkpoint.training["learned"],
@@ -256,6 +260,7 @@ def _data_summary(setting: Setting) -> dict[str, Any]:
         "test_examples": len(setting.truth),
         "test_patients": len(np.unique(setting.test_patient)),
         "skipped": dict(store.skipped),
+        "missing": setting.data.spec.missing,
         "substituted_leads": dict(store.substituted),
     }
 

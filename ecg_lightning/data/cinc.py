@@ -169,6 +169,11 @@ class CinC(RecordDataModule):
             )
         return y
 
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """See `ECGDataModule`."""
+        return frozenset(self._labels.values())
+
     @cached_property
     def _labels(self) -> dict[str, str]:
         """The label that each code gives in this task."""

@@ -10,12 +10,16 @@ from ecg_lightning.reporting.tables import METHODS, budget_order
 
 OURS = "linear"
 RIVALS = ("random_encoder", "scratch", "classical")
+NAMES = {"linear": "pretrained", "finetune": "fine-tuned"}
+"""How a sentence begins."""
 
 Values = dict[tuple[str, str], dict[int, float]]
 """By protocol and budget: the metric of each label seed."""
 
 
-def comparisons(done: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+def comparisons(
+    done: Sequence[Mapping[str, Any]], metric: str, ours: str = OURS, rivals: Sequence[str] = RIVALS
+) -> list[str]:
     """A sentence for each rival of the pretrained encoder's probe.
 
     Differences are paired: both methods had the same labels under each seed. Their 95 % t-interval over at least five
@@ -24,25 +28,27 @@ def comparisons(done: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
     Args:
         done: finished results of one checkpoint on one data set.
         metric: the one to compare.
+        ours: the protocol that the rivals are compared with.
+        rivals: protocols.
     """
     values: Values = {}
     for result in done:
         value = result["metrics"][metric]["value"]
         if value is not None:
             values.setdefault((result["protocol"], result["budget"]), {})[result["seed"]] = value
-    sentences = (_sentence(values, rival) for rival in RIVALS)
+    sentences = (_sentence(values, ours, rival) for rival in rivals)
     return [sentence for sentence in sentences if sentence]
 
 
-def _sentence(values: Values, rival: str) -> str:
-    budgets = sorted((budget for protocol, budget in values if protocol == OURS), key=budget_order)
+def _sentence(values: Values, protocol: str, rival: str) -> str:
+    budgets = sorted((budget for each, budget in values if each == protocol), key=budget_order)
     entries = []
     for budget in budgets:
-        ours, theirs = values[OURS, budget], values.get((rival, budget), {})
+        ours, theirs = values[protocol, budget], values.get((rival, budget), {})
         shared = sorted(ours.keys() & theirs.keys())
         if len(shared) >= 5:
             entries.append(_entry(budget, [ours[seed] - theirs[seed] for seed in shared]))
-    return f"pretrained against {METHODS[rival]}: " + "; ".join(entries) if entries else ""
+    return f"{NAMES[protocol]} against {METHODS[rival]}: " + "; ".join(entries) if entries else ""
 
 
 def _entry(budget: str, differences: list[float]) -> str:

@@ -36,6 +36,7 @@ def label_efficiency(
     metric: str = "macro_f1",
     title: str = "",
     chance: float | None = None,
+    axis: str = "labelled examples",
 ) -> Path:
     """Draw a line per method over the number of labels: the mean over seeds, its 95 % t-interval, each seed a dot.
 
@@ -45,6 +46,7 @@ def label_efficiency(
         metric: name of the metric, for the axis.
         title: above the curves.
         chance: the metric of a guess, drawn dashed.
+        axis: what the budgets are numbers of.
 
     Returns:
         The path written.
@@ -63,7 +65,7 @@ def label_efficiency(
     ends = _draw_methods(axes, table, places, colours)
     if chance is not None:
         axes.axhline(chance, color=GREY, linewidth=points(0.3), linestyle=(0, (4, 3)), zorder=1)
-    _dress(axes, places, metric, margin=0.05 + DODGE * len(colours) / 2)
+    _dress(axes, places, metric, axis, margin=0.05 + DODGE * len(colours) / 2)
     if chance is not None:
         ends.append(("chance", GREY, axes.get_xlim()[1], chance))
     _write_heading(axes, textwrap.fill(title, 55), table, height)
@@ -149,13 +151,13 @@ def _draw_method(
     return float(x[-1]), float(mean[-1])
 
 
-def _dress(axes: Axes, places: Mapping[int | str, float], metric: str, margin: float) -> None:
+def _dress(axes: Axes, places: Mapping[int | str, float], metric: str, axis: str, margin: float) -> None:
     """Axes, ticks at the budgets themselves, and a quiet grid."""
     axes.set_xticks(list(places.values()), [str(budget) for budget in places])
     axes.set_xlim(min(places.values()) - margin, max(places.values()) + margin)
     axes.set_ylim(*axes.get_ylim())
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.set_xlabel("labelled examples (log scale)", family=FONT, fontsize=10, color=INK, labelpad=5)
+    axes.set_xlabel(f"{axis} (log scale)", family=FONT, fontsize=10, color=INK, labelpad=5)
     axes.set_ylabel(METRIC_NAMES.get(metric, metric.replace("_", " ")), family=FONT, fontsize=10, color=INK, labelpad=5)
     axes.grid(axis="y", color="#E6E6E6", linewidth=points(0.2), zorder=0)
     axes.spines[["top", "right"]].set_visible(False)

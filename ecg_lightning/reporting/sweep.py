@@ -36,7 +36,7 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     metric = metric or ("macro_auroc" if done[0]["multi_label"] else "macro_f1")
     rows = flatten(done)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
-    notes = [*_notes(done, rows), *comparisons(done, metric)]
+    notes = [*circumstances(done, rows), *comparisons(done, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
     curve = rows[["method", "budget", "seed", metric]].rename(columns={metric: "value"}).dropna()
@@ -50,7 +50,13 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     return path
 
 
-def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+    """What holds of all results of a folder, in words, for below their table.
+
+    Args:
+        done: finished results.
+        rows: their table, see `flatten`.
+    """
     first = done[0]
     seeds = rows.groupby(["method", "budget"])["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
