@@ -53,12 +53,19 @@ class Teacher:
     people: Sequence[str] | None
 
     def cell(self, config: DictConfig) -> Cell:
-        """All labels of A's training split that count."""
+        """All labels of A's training split that count.
+
+        Raises:
+            UserError: there are none.
+        """
         cell = self.setting.cell(LabelBudget(), 0, config.model_seed, Path(config.cache_dir))
         if self.people is None:
             return cell
         patient = cell.data.store.patient[self.setting.train.row[cell.budget]]
         chosen = cell.budget[np.isin(patient, self.people)]
+        if not len(chosen):
+            raise UserError(f"data={cell.data.name}: nobody whom pretraining saw is labelled in {cell.data.root}; name "
+                            "the data set whose labels count with data@learn_from=NAME")  # fmt: skip
         return replace(cell, budget=chosen, labels=SealedLabels(self.setting.train.y, chosen))
 
 
