@@ -8,6 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,9 +189,11 @@ def _stress(stress_config: str, spec: SignalSpec) -> Stress:
 
 @lru_cache(maxsize=1)
 def _setting(checkpoint_path: str, data_config: str) -> Setting:
-    """Encoder and data, kept for the next cell of a sweep."""
+    """Encoder and data, kept for the next cell of a sweep; `missing` in the data's keys stands for the encoder's."""
     checkpoint = read_checkpoint(checkpoint_path)
-    data = build_data(OmegaConf.create(json.loads(data_config)), checkpoint.encoder.spec)
+    keys, spec = json.loads(data_config), checkpoint.encoder.spec
+    spec = replace(spec, missing=keys.pop("missing", spec.missing))
+    data = build_data(OmegaConf.create(keys), spec)
     _ = data.challenge_weights, data.classes  # a broken table is told before the recordings are prepared
     return Setting(checkpoint, data)
 
@@ -306,6 +309,7 @@ def _data_summary(setting: Setting) -> dict[str, Any]:
         "test_examples": len(setting.truth),
         "test_patients": len(np.unique(setting.test_patient)),
         "skipped": dict(store.skipped),
+        "missing": setting.data.spec.missing,
         "substituted_leads": dict(store.substituted),
     }
 

@@ -26,6 +26,7 @@ from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import EvaluationProtocol
 from ecg_lightning.evaluation.robustness.base import Stress
@@ -73,6 +74,17 @@ def _build_mix(config: DictConfig) -> Mix:
     rest = OmegaConf.create({key: value for key, value in plain(config).items() if key not in of_members})
     mix: Mix = _make("data", rest, spec=spec, members=members)
     return mix
+
+
+def pretraining_data(checkpoint: EncoderCheckpoint, cache_dir: str) -> DictConfig | None:
+    """The configuration of the data that an encoder was pretrained on; None where its file does not say.
+
+    Args:
+        checkpoint: the encoder.
+        cache_dir: where prepared recordings lie now.
+    """
+    before = checkpoint.training["config"].get("data")
+    return None if before is None else OmegaConf.create({**before, "cache_dir": cache_dir})
 
 
 def build_spec(config: DictConfig) -> SignalSpec:

@@ -119,9 +119,12 @@ def run_cell(config: DictConfig) -> None:
     from ecg_lightning.assessment import assess, results_folder
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
+    from ecg_lightning.transfer import assess_transfer
 
     kind = config.protocol.name
-    jobs: dict[str, Callable[[DictConfig], object]] = {"predict": predict, "all": assess_grid}
+    jobs: dict[str, Callable[[DictConfig], object]] = {
+        "predict": predict, "all": assess_grid, "transfer": assess_transfer
+    }  # fmt: skip
 
     def cell() -> None:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
@@ -135,7 +138,7 @@ def run_cell(config: DictConfig) -> None:
         return
     _quieten()
     try:
-        if kind != "predict":
+        if kind not in ("predict", "transfer"):  # which make tables of their own, or none
             SweepEnd.folders.add(results_folder(config))
         cell()
     except Exception as error:

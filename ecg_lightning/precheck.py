@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from omegaconf import DictConfig, ListConfig
 
@@ -10,6 +11,7 @@ from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
+from ecg_lightning.leads import Missing
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's and scikit-learn's older generators."""
@@ -99,6 +101,30 @@ def check_grid(config: DictConfig) -> None:
             )
     for name in config.protocol.budgets:
         LabelBudget.of_name(str(name))
+
+
+def check_transfer(config: DictConfig) -> None:
+    """The values of `conf/protocol/transfer.yaml`; those of its cells are checked one by one.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    chosen = config.protocol
+    _check_whole(chosen, {"seeds": 1}, "protocol.")
+    for key in ("methods", "budgets"):
+        if not isinstance(chosen[key], ListConfig) or not chosen[key]:
+            raise UserError(f"protocol.{key}={chosen[key]!r} must be a list, and not an empty one")
+    if set(chosen.methods) - set(config.beside):
+        raise UserError(f"protocol.methods={chosen.methods} must be a list out of {', '.join(config.beside)}")
+    for name in chosen.budgets:
+        budget = LabelBudget.of_name(str(name))
+        if budget.total is not None or budget.per_class is not None:
+            raise UserError(f"protocol.budgets: {name} is no share of the labels; write 0.1-of-all or full, or use "
+                            "protocol=all for numbers of labels")  # fmt: skip
+    if chosen.map is not None and not isinstance(chosen.map, str):
+        raise UserError(f"protocol.map={chosen.map!r} must be a name in conf/label_map/, a file, or null")
+    if chosen.missing is not None and chosen.missing not in get_args(Missing):
+        raise UserError(f"protocol.missing={chosen.missing!r} must be null or one of {', '.join(get_args(Missing))}")
 
 
 def check_prediction(config: DictConfig) -> None:

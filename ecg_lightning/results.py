@@ -19,16 +19,17 @@ FILENAME = "result.json"
 PREDICTIONS = "predictions.npz"
 
 
-def write_result(folder: Path, content: Mapping[str, Any]) -> Path:
+def write_result(folder: Path, content: Mapping[str, Any], filename: str = FILENAME) -> Path:
     """Write `result.json` into a cell's folder.
 
     Args:
         folder: made where it is missing.
         content: plain containers; `status` is `done` or `failed`.
+        filename: another one for what is no cell, and not to be collected as one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILENAME
-    partial = folder / f".{FILENAME}.partial"
+    path = folder / filename
+    partial = folder / f".{filename}.partial"
     partial.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False, sort_keys=False) + "\n")
     partial.replace(path)
     return path

@@ -169,6 +169,11 @@ class CinC(RecordDataModule):
             )
         return y
 
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """See `ECGDataModule`."""
+        return frozenset(self._labels.values())
+
     @cached_property
     def challenge_weights(self) -> ChallengeWeights | None:  # type: ignore[override]
         """See `ECGDataModule`."""

@@ -116,6 +116,11 @@ class ECGDataModule(UnlabelledData):
         """Whether an example may carry several labels."""
         return self.labelled.y.ndim == 2
 
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """Every name that a class of the task may have; `classes` are those that occur."""
+        return frozenset(self.classes)
+
     @cached_property
     def store(self) -> Store:
         """The prepared recordings, built at first use."""

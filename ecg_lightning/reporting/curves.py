@@ -36,6 +36,7 @@ def label_efficiency(
     metric: str = "macro_f1",
     title: str = "",
     chance: float | None = None,
+    axis: str = "labelled examples",
 ) -> Path:
     """Draw a line per method over the number of labels: the mean over seeds, its 95 % t-interval, each seed a dot.
 
@@ -45,6 +46,7 @@ def label_efficiency(
         metric: name of the metric, for the axis.
         title: above the curves.
         chance: the metric of a guess, drawn dashed.
+        axis: what the budgets are numbers of.
 
     Returns:
         The path written.
@@ -55,7 +57,7 @@ def label_efficiency(
     """
     table = _checked(rows).rename(columns={"budget": "at"})
     places = _places(table["at"])
-    return draw_curves(table, places, path, metric, title, "labelled examples (log scale)", apart=FULL, chance=chance)
+    return draw_curves(table, places, path, metric, title, f"{axis} (log scale)", apart=FULL, chance=chance)
 
 
 def draw_curves(

@@ -40,7 +40,7 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     rows = flatten(once, folder)
     compared = compare_methods(rows, folder, metric)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
-    notes = [*_notes(done, rows), *_collapses(rows), *sentences(compared, metric)]
+    notes = [*circumstances(done, rows), *sentences(compared, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
     compared.to_csv(folder / "comparisons.csv", index=False)
@@ -57,7 +57,13 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     return path
 
 
-def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+    """What holds of all results of a folder, in words, for below their table.
+
+    Args:
+        done: finished results.
+        rows: their table, see `flatten`.
+    """
     first = done[0]
     seeds = rows.groupby(["method", "budget"])["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
@@ -76,6 +82,7 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
+    notes += _collapses(rows)
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
 
 

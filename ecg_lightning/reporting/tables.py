@@ -30,6 +30,10 @@ METHODS = {
 """How the tables and curves call each protocol."""
 
 
+VARIED = ("window_seconds", "source_fs", "missing")
+"""Keys of the data's configuration in which the cells of one folder may differ."""
+
+
 def method_name(result: Mapping[str, Any]) -> str:
     """A result's method, in words."""
     objective = result.get("encoder", {}).get("objective", "encoder")
@@ -93,7 +97,7 @@ def _distinct_names(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _way(result: Mapping[str, Any]) -> dict[str, Any]:
     """What may differ among results of one method, budget and seed."""
     digests = {"encoder": result["encoder"]["digest"], "data": result["data"]["fingerprint"]}
-    view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in ("window_seconds", "source_fs")}
+    view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in VARIED}
     method = {f"with {key}" if key in digests else key: value
               for key, value in result["config"]["protocol"]["method"].items()}  # fmt: skip
     return {**view, **method, **{key: value[:6] for key, value in digests.items()}}
