@@ -17,6 +17,7 @@ from ecg_lightning.errors import UserError
 SCHEMA = "ecg_lightning.result/1"
 FILENAME = "result.json"
 PREDICTIONS = "predictions.npz"
+CALIBRATED = "calibrated.npz"
 
 
 def write_result(folder: Path, content: Mapping[str, Any]) -> Path:
@@ -106,6 +107,21 @@ def read_predictions(folder: Path) -> Predictions:
     """
     content = _load(folder / PREDICTIONS)
     return Predictions(content.pop("probability"), content)
+
+
+def write_calibrated(folder: Path, probability: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    """Write what scalers made of a cell's predictions, (M, C) each by scaler, if there are any."""
+    if probability:
+        _save(folder / CALIBRATED, **{name: each.astype(np.float32) for name, each in probability.items()})
+
+
+def read_calibrated(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """What scalers made of a cell's predictions, (M, C) each by scaler; empty where none was asked for.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    return _load(folder / CALIBRATED) if (folder / CALIBRATED).exists() else {}
 
 
 def write_truth(folder: Path, digest: str, truth: Truth) -> None:

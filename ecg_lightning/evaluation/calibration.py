@@ -96,6 +96,32 @@ def equal_mass_bins(probability: Array, bins: int = BINS) -> NDArray[np.int64]:
     return found
 
 
+class Curve(NamedTuple):
+    """A reliability diagram (DeGroot & Fienberg 1983): one row for each of B bins that are not empty.
+
+    Attributes:
+        said: (B,) mean probability.
+        hits: (B,) rows that were hits.
+        rows: (B,) rows.
+    """
+
+    said: Floats
+    hits: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """The mean over rows of the distance between mean probability and observed share of their bin."""
+        return float(np.abs(self.said * self.rows - self.hits).sum() / self.rows.sum())
+
+
+def reliability(probability: Array, hit: Array, bins: int = BINS) -> Curve:
+    """Probabilities, (N,), against hits, (N,) bool, in bins of equal mass."""
+    _, bin_N, rows_B = np.unique(equal_mass_bins(probability, bins), return_inverse=True, return_counts=True)
+    said_B = np.bincount(bin_N, np.asarray(probability, np.float64)) / rows_B
+    return Curve(said_B, np.bincount(bin_N, hit).astype(np.int64), rows_B)
+
+
 def _log_loss(p: Floats) -> Floats:
     loss: Floats = -np.log(np.clip(p, EDGE, 1))
     return loss
