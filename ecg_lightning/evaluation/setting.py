@@ -61,7 +61,7 @@ class Setting:
         if not len(held.row):
             raise UserError(
                 f"calibration: data={self.data.name} has no labelled example in its validation split to learn from; "
-                f"use calibration=[], another data.split, or add recordings to {self.data.root}"
+                f"leave calibration out or add recordings to {self.data.root}"
             )
         return held
 

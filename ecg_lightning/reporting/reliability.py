@@ -37,6 +37,9 @@ BINS = 10
 SIDE, STRIP = 33, 9  # mm, the square of the diagram and the histogram below it
 ACROSS, DOWN, GAP = 40, 57, 2  # mm, from one panel to the next, and between a diagram and its histogram
 MARGIN = 4  # mm
+TICKS, REACH = (0, 0.5, 1), (-0.03, 1.03)
+WIDE, FINE = 1.0, 0.35  # mm
+LEAST = 0.7  # of a histogram, so that a single one is seen
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 
 Columns = Mapping[str, NDArray[np.floating]]
@@ -83,11 +86,12 @@ def draw_reliability(
         diagram = axes_at(column * ACROSS, row * DOWN, SIDE)
         strip = axes_at(column * ACROSS, row * DOWN + SIDE + GAP, STRIP)
         _draw_diagram(diagram, said, truth_MC[:, c], classes[c])
-        _draw_strip(strip, said)
+        _draw_strip(strip, said, len(y))
         if column == 0:
             diagram.set_ylabel("observed share", family=FONT, fontsize=8, color=INK)
-            strip.set_ylabel("rows", family=FONT, fontsize=8, color=INK)
-        diagram.yaxis.set_tick_params(labelleft=column == 0)
+            strip.set_ylabel("count", family=FONT, fontsize=8, color=INK)
+        for axes in (diagram, strip):
+            axes.yaxis.set_tick_params(labelleft=column == 0)
         if place + columns >= len(shown):
             strip.set_xlabel("predicted probability", family=FONT, fontsize=8, color=INK)
     _write_heading(figure, title, list(probabilities), width, height)
@@ -107,19 +111,23 @@ def _most_frequent(truth_MC: NDArray[np.bool_], exclusive: bool) -> list[int]:
 
 
 def _draw_diagram(axes: Axes, said: Columns, hit: NDArray[np.bool_], name: str) -> None:
+    """One class; what scalers made of it as fine lines upon a wide one."""
     axes.plot((0, 1), (0, 1), color=GREY, linewidth=points(0.2), linestyle=(0, (4, 3)), zorder=1)
-    for colour, (k, p) in zip(COLOURS, enumerate(said.values()), strict=False):
+    for k, (colour, p) in enumerate(zip(COLOURS, said.values(), strict=False)):
         curve = reliability(p, hit, BINS)
         share, low, high = _shares(curve)
-        axes.vlines(curve.said, low, high, color=colour, alpha=0.55, linewidth=points(0.25), zorder=3)
-        axes.plot(curve.said, share, "o-", color=colour, linewidth=points(0.35), markersize=3, markeredgewidth=0.4,
+        wide = k == 0 and len(said) > 1
+        axes.vlines(curve.said, low, high, color=colour, alpha=0.55, linewidth=points(0.25), zorder=2)
+        axes.plot(curve.said, share, color=colour, linewidth=points(WIDE if wide else FINE), zorder=3,
+                  alpha=0.35 if wide else 1)  # fmt: skip
+        axes.plot(curve.said, share, "o", color=colour, markersize=4.5 if wide else 3, markeredgewidth=0.4,
                   markeredgecolor="white", zorder=4)  # fmt: skip
         axes.text(0.04, 0.96 - 0.1 * k, f"ECE {reliability(p, hit).error:.3f}", transform=axes.transAxes, color=colour,
                   family=FONT, fontsize=7, va="top", zorder=5)  # fmt: skip
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    axes.set(xlim=REACH, ylim=REACH)
     axes.set_title(name, family=FONT, fontsize=8, fontweight="bold", color=INK, loc="left", pad=3, parse_math=False)
     _dress(axes)
-    axes.set_yticks((0, 0.5, 1))
+    axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.xaxis.set_tick_params(labelbottom=False)
 
 
@@ -133,17 +141,23 @@ def _shares(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     return curve.hits / curve.rows, low, high
 
 
-def _draw_strip(axes: Axes, said: Columns) -> None:
-    """Histograms as outlines, on a logarithmic axis: most labels are absent most of the time."""
+def _draw_strip(axes: Axes, said: Columns, most: int) -> None:
+    """Histograms of probabilities, on a logarithmic axis: most labels are absent most of the time."""
     edges = np.linspace(0, 1, 21)
-    for colour, p in zip(COLOURS, said.values(), strict=False):
-        axes.stairs(np.histogram(p, edges)[0], edges, color=colour, linewidth=points(0.3))
-    axes.set(xlim=(-0.03, 1.03), yscale="log", ylim=(0.7, None))
+    for k, (colour, p) in enumerate(zip(COLOURS, said.values(), strict=False)):
+        count = np.histogram(p, edges)[0]
+        if k == 0:
+            axes.stairs(count, edges, baseline=LEAST, color=colour, alpha=0.25, fill=True)
+        axes.stairs(count, edges, baseline=LEAST, color=colour, linewidth=points(0.2))
+    axes.set(xlim=REACH, yscale="log", ylim=(LEAST, 1.5 * most))
     _dress(axes)
+    highest = 10 ** math.floor(math.log10(most))
+    axes.set_yticks((1, highest), ("1", f"{highest}"))
+    axes.minorticks_off()
 
 
 def _dress(axes: Axes) -> None:
-    axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=GREY, linewidth=points(0.25))
     axes.tick_params(labelsize=7, labelfontfamily=FONT, color=GREY, labelcolor=INK, length=2, pad=2)
@@ -158,11 +172,12 @@ def _write_heading(figure: Figure, title: str, names: Sequence[str], width: floa
     top = 6.0
     if len(names) > 1:
         handles = [Line2D([], [], color=colour, linewidth=points(0.6)) for colour in COLOURS[: len(names)]]
+        beside = min(len(names), max(2, int(width / 30)))
         called = ["unscaled" if name == "none" else name for name in names]
-        figure.legend(handles, called, loc="lower left", bbox_to_anchor=(0, 1 + 5 / height), ncols=len(names),
+        figure.legend(handles, called, loc="lower left", bbox_to_anchor=(0, 1 + 5 / height), ncols=beside,
                       frameon=False, borderpad=0, borderaxespad=0, handlelength=1.2, columnspacing=1.2,
                       prop={"family": FONT, "size": 8})  # fmt: skip
-        top += 5.0
+        top += 4.5 * math.ceil(len(names) / beside)
     figure.text(0, 1 + top / height, note, fontsize=8, color=GREY, **style)
     top += 5.0 + 3.5 * note.count("\n")
     title = textwrap.fill(title, max(int(width * 0.45), 20))
