@@ -25,11 +25,20 @@ from ecg_lightning.evaluation.cell import Cell, Fitted
 from ecg_lightning.evaluation.collapse import has_collapsed
 from ecg_lightning.evaluation.leakage import Leakage
 from ecg_lightning.evaluation.metrics import judge
+from ecg_lightning.evaluation.recalibration import recalibrate
 from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.evaluation.robustness.curve import withstand
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation
-from ecg_lightning.results import Predictions, Truth, read_result, write_predictions, write_result, write_truth
+from ecg_lightning.results import (
+    Predictions,
+    Truth,
+    read_result,
+    write_calibrated,
+    write_predictions,
+    write_result,
+    write_truth,
+)
 from ecg_lightning.signal import SignalSpec
 
 log = logging.getLogger(__name__)
@@ -85,6 +94,8 @@ def open_setting(config: DictConfig) -> Setting:
     shared = {key: value for key, value in plain(config.data).items() if key not in PRETRAINING_ONLY}
     setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
     stress_of(config, setting)
+    if config.calibration:
+        _ = setting.validation  # that it is empty is told before anything is learned
     results_folder(config).mkdir(parents=True, exist_ok=True)  # told now, not after hours, that nobody may write there
     return setting
 
@@ -126,10 +137,18 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_complete(result: Mapping[str, Any], config: DictConfig, leakage: Leakage) -> bool:
-    """Whether a finished result says all that is asked of it: its intervals, who was seen, the baselines beside it."""
+    """Whether a finished result says all that is asked of it: its intervals, who was seen, the baselines beside it.
+
+    Scalers are part of a cell's folder already; a result from before there was calibration has none at all.
+    """
     same_intervals: bool = result["config"]["resamples"] == config.resamples
     same_people = leakage.to_dict().items() <= result["leakage"].items()
-    return same_intervals and same_people and set(config.protocol.beside) <= result["baselines"].keys()
+    return (
+        same_intervals
+        and same_people
+        and "calibration" in result
+        and set(config.protocol.beside) <= result["baselines"].keys()
+    )
 
 
 def without_run_keys(config: DictConfig) -> DictConfig:
@@ -153,6 +172,7 @@ def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGData
         "protocol": plain(config.protocol.method),
         "budget": plain(config.budget),
         "seeds": [config.seed, config.model_seed],
+        **({"calibration": sorted(set(config.calibration))} if config.calibration else {}),
     }
     if _is_stressed(config):
         what["robustness"] = {key: value for key, value in plain(config.robustness).items() if key != "root"}
@@ -204,7 +224,7 @@ def _baseline(config: DictConfig, setting: Setting, name: str, solved: Mapping[P
     other.protocol = config.beside[name]
     result = read_result(answer(other, setting, solved))
     assert result is not None
-    return {"metrics": result["metrics"], "details": result["details"]}
+    return {key: result[key] for key in ("metrics", "calibration", "details")}
 
 
 def learn(config: DictConfig, setting: Setting) -> Solved:
@@ -234,8 +254,10 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
         setting.truth, probability, data.classes, setting.test_patient,
         resamples=config.resamples, challenge=data.challenge_weights,
     )  # fmt: skip
+    recalibrated = recalibrate(config.calibration, setting, cell, fitted, probability, config.resamples)
     write_truth(folder.parent, setting.truth_digest, Truth(setting.truth, setting.test_patient, setting.test_record))
     write_predictions(folder, Predictions(probability, judged.resampled))
+    write_calibrated(folder, recalibrated.probability)
     return {
         "status": "done",
         **_identity(config, data),
@@ -257,6 +279,7 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
         "truth": setting.truth_digest,
         "metrics": judged.report,
         **_robustness(config, setting, cell, fitted, judged.report),
+        "calibration": recalibrated.report,
         "collapsed": has_collapsed(probability, data.multi_label, judged.report),
         "details": dict(fitted.details),
         "seconds": round(seconds + time.perf_counter() - begin, 3),

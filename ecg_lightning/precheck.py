@@ -11,6 +11,7 @@ from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
+from ecg_lightning.evaluation.scalers import SCALERS
 from ecg_lightning.leads import Missing
 
 LARGEST_SEED = 2**32 - 1
@@ -72,6 +73,8 @@ def check_evaluation(config: DictConfig) -> None:
     _check_whole(config, {"resamples": 0, "finetune_steps": 1})
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
+    if not isinstance(config.calibration, ListConfig) or any(name not in list(SCALERS) for name in config.calibration):
+        raise UserError(f"calibration={config.calibration} must be a list out of {', '.join(SCALERS)}, or []")
     build_protocol(config.protocol.method)
     if config.get("robustness") is not None:
         build_stress(config.robustness)
@@ -137,6 +140,8 @@ def check_prediction(config: DictConfig) -> None:
     _check_whole(config.protocol, {"pictures": 0}, "protocol.")
     if config.get("robustness") is not None:
         raise UserError("robustness puts evaluations to the test, and protocol=predict is none; leave it out")
+    if config.calibration:
+        raise UserError("calibration scales evaluations, and protocol=predict is none; leave it out")
 
 
 def _check_cell(config: DictConfig) -> None:

@@ -77,6 +77,9 @@ def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list
     labels = first["encoder"].get("pretraining_labels", 0)
     if labels:
         notes.append(f"pretraining learned from {labels} labels: a budget counts those of the evaluation alone")
+    held = max(result.get("calibration", {}).get("labels_used", 0) for result in done)
+    if held:
+        notes.append(f"calibrated on {held} validation labels beyond the budget, which the metrics shown do not use")
     if not first["encoder"]["learned"]:
         notes.append("the pretraining run had learned nothing")
     if data["substituted_leads"]:

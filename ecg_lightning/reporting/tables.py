@@ -100,7 +100,8 @@ def _way(result: Mapping[str, Any]) -> dict[str, Any]:
     view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in VARIED}
     method = {f"with {key}" if key in digests else key: value
               for key, value in result["config"]["protocol"]["method"].items()}  # fmt: skip
-    return {**view, **method, **{key: value[:6] for key, value in digests.items()}}
+    scaled = {"calibration": "+".join(result["config"].get("calibration", [])) or "none"}
+    return {**view, **method, **scaled, **{key: value[:6] for key, value in digests.items()}}
 
 
 def summarise(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
