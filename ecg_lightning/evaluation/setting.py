@@ -30,6 +30,7 @@ class Setting:
         self.checkpoint = checkpoint
         self.data = data
         self._drawn: dict[tuple[LabelBudget, int], NDArray[np.int64]] = {}
+        self._leakage: dict[str, Leakage] = {}
 
     @cached_property
     def train(self) -> Examples:
@@ -79,10 +80,11 @@ class Setting:
         """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
         return aggregate(probability, self.test.unit, self.data.aggregate, self.data.multi_label)
 
-    @cached_property
-    def leakage(self) -> Leakage:
-        """What the test split has in common with pretraining and with the training split."""
-        return find_leakage(self.checkpoint.training, self.data)
+    def leakage_of(self, checkpoint: EncoderCheckpoint) -> Leakage:
+        """What the test split has in common with an encoder's pretraining and with the training split."""
+        if checkpoint.digest not in self._leakage:
+            self._leakage[checkpoint.digest] = find_leakage(checkpoint.training, self.data)
+        return self._leakage[checkpoint.digest]
 
     def cell(self, budget: LabelBudget, seed: int, model_seed: int, cache_dir: Path) -> Cell:
         """The cell of a budget and a seed, its other labels sealed.
