@@ -30,8 +30,12 @@ from ecg_lightning.results import Predictions, Truth, read_result, write_predict
 
 log = logging.getLogger(__name__)
 
-NOT_PART_OF_A_RESULT = ("root", "tables", "cache_dir", "batch_size", "residency", "on_bad_record", "spec", "seed")
-"""Keys of the data's configuration that say where and how fast, not what; the encoder brings its own spec."""
+PRETRAINING_ONLY = ("spec", "seed", "share")
+"""Keys of the data's configuration that no evaluation heeds: the encoder brings its own spec, nothing is evaluated in a
+random order of windows, or on a share of the patients."""
+
+NOT_PART_OF_A_RESULT = ("root", "tables", "cache_dir", "batch_size", "residency", "on_bad_record", *PRETRAINING_ONLY)
+"""Keys of the data's configuration that say where and how fast, not what."""
 
 HEADLINE = ("accuracy", "macro_f1", "macro_auroc")
 
@@ -74,8 +78,7 @@ def open_setting(config: DictConfig) -> Setting:
         UserError: checkpoint and data do not fit together.
         OSError: nobody may write there.
     """
-    # Nothing is evaluated in a random order of windows: all seeds share the data.
-    shared = {key: value for key, value in plain(config.data).items() if key != "seed"}
+    shared = {key: value for key, value in plain(config.data).items() if key not in PRETRAINING_ONLY}
     setting = _setting(str(config.checkpoint), json.dumps(shared, sort_keys=True))
     results_folder(config).mkdir(parents=True, exist_ok=True)  # told now, not after hours, that nobody may write there
     return setting
@@ -205,6 +208,7 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
             "digest": checkpoint.digest,
             "objective": checkpoint.training["objective"],
             "pretrained_on": checkpoint.training["data"]["name"],
+            "pretraining_share": checkpoint.training["data"].get("share", 1.0),
             "pretraining_folds": checkpoint.training["data"].get("folds", []),
             "pretraining_labels": checkpoint.training["data"].get("labels", 0),
             "learned": checkpoint.training["learned"],

@@ -124,7 +124,7 @@ def run_cell(config: DictConfig) -> None:
     jobs: dict[str, Callable[[DictConfig], object]] = {"predict": predict, "all": assess_grid}
 
     def cell() -> None:
-        refuse_spec(HydraConfig.get().overrides.task)
+        refuse_pretraining_keys(HydraConfig.get().overrides.task)
         jobs.get(kind, assess)(config)
         if kind == "all" and not sweeping:
             _summarised(results_folder(config))
@@ -142,18 +142,20 @@ def run_cell(config: DictConfig) -> None:
         SweepEnd.fail(_report(error))
 
 
-def refuse_spec(overrides: Iterable[str]) -> None:
-    """Say that an evaluation takes no signal specification, rather than to leave one unheard.
+def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
+    """Say what an evaluation does not take, rather than to leave it unheard: a signal's specification, a share.
 
     Args:
         overrides: of the command line.
 
     Raises:
-        UserError: one of them is a part of `data.spec`.
+        UserError: one of them is a part of `data.spec`, or `data.share`.
     """
+    reasons = {"data.spec": "the encoder brings the signal it expects", "data.share": "it is evaluated on everybody"}
     for override in overrides:
-        if override.lstrip("+~").startswith("data.spec"):
-            raise UserError(f"{override}: the encoder brings the signal it expects; data.spec is for train.py alone")
+        for key, reason in reasons.items():
+            if override.lstrip("+~").startswith(key):
+                raise UserError(f"{override}: {reason}; {key} is for train.py alone")
 
 
 class SweepEnd(HydraCallback):

@@ -109,11 +109,13 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def read_resampled(folder: Path, metric: str) -> NDArray[np.floating[Any]]:
-    """(R,) one metric of a cell in every resample; empty where none was drawn.
+    """(R,) one metric of a cell in every resample; empty where none was drawn, or the predictions were deleted.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is damaged.
     """
+    if not (folder / PREDICTIONS).exists():
+        return np.empty(0)
     return _load(folder / PREDICTIONS, [metric]).get(metric, np.empty(0))
 
 

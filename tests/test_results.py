@@ -334,6 +334,11 @@ def test_results_lie_beside_the_checkpoint_by_default(evaluation, tiny_checkpoin
 # ---------------------------------------------------------------- the table of many
 
 
+def flat(each: list[Any]) -> Any:
+    """The table of results, whose cells lie anywhere."""
+    return flatten(((Path(f"cell{i}"), one) for i, one in enumerate(each)), Path())
+
+
 def result(protocol: str = "linear", budget: str = "10", seed: int = 0, value: float = 0.5, **other: Any) -> Any:
     metrics = {name: {"value": value + 0.01 * i, "low": None, "high": None} for i, name in enumerate(METRICS)}
     return {
@@ -343,6 +348,8 @@ def result(protocol: str = "linear", budget: str = "10", seed: int = 0, value: f
         "budget": budget,
         "seed": seed,
         "model_seed": seed,
+        "truth": "t",
+        "collapsed": False,
         "split": "inter-patient",
         "config": {"protocol": {"method": {"steps": 200}}},
         "encoder": {"objective": "MAE", "digest": "abcdef0123", "pretrained_on": "ptbxl", "learned": True},
@@ -373,7 +380,7 @@ def results() -> list[Any]:
 
 
 def test_means_and_intervals_are_students_over_seeds():
-    table = summarise(flatten(results()), "accuracy").set_index(["method", "budget"])
+    table = summarise(flat(results()), "accuracy").set_index(["method", "budget"])
     for (protocol, budget), values in VALUES.items():
         row = table.loc[{"linear": "MAE, linear probe", "classical": "classical (extra trees)"}[protocol], budget]
         assert row["seeds"] == len(values)
@@ -386,7 +393,7 @@ def test_means_and_intervals_are_students_over_seeds():
 
 
 def test_a_line_for_each_method_best_first_and_a_column_for_each_budget_in_order():
-    header, lines = grid(flatten(results()), "accuracy")
+    header, lines = grid(flat(results()), "accuracy")
     assert header == ["method", "10 labels", "25 labels", "100 labels", "full"]
     assert [line[0] for line in lines] == ["classical (extra trees)", "MAE, linear probe"]
     assert lines[0][1:] == ["0.420 [0.354, 0.486]", "", "0.950", ""]
@@ -400,7 +407,7 @@ def test_budgets_stand_in_order_of_size_within_their_kind():
 def test_methods_that_were_run_in_several_ways_are_told_apart():
     longer = {"protocol": {"method": {"steps": 400}}}
     other = {"objective": "MAE", "digest": "999999aaaa", "pretrained_on": "ptbxl", "learned": True}
-    rows = flatten([result("finetune"), result("finetune", config=longer), result(), result(encoder=other)])
+    rows = flat([result("finetune"), result("finetune", config=longer), result(), result(encoder=other)])
     assert rows["method"].tolist() == [
         "MAE, fine-tuned (steps 200)",
         "MAE, fine-tuned (steps 400)",
@@ -413,14 +420,14 @@ def test_ways_that_share_a_word_with_a_digest_or_differ_in_the_windows_are_told_
     def way(encoder: str, seconds: int) -> Any:
         return {"protocol": {"method": {"encoder": encoder}}, "data": {"window_seconds": seconds}}
 
-    rows = flatten([result(config=way("pretrained", 10)), result(config=way("random", 10))])
+    rows = flat([result(config=way("pretrained", 10)), result(config=way("random", 10))])
     assert rows["method"].tolist() == [f"MAE, linear probe (with encoder {name})" for name in ("pretrained", "random")]
-    rows = flatten([result(config=way("pretrained", seconds)) for seconds in (5, 10)])
+    rows = flat([result(config=way("pretrained", seconds)) for seconds in (5, 10)])
     assert rows["method"].tolist() == [f"MAE, linear probe (data.window_seconds {seconds})" for seconds in (5, 10)]
 
 
 def test_models_seeds_are_seeds_too():
-    rows = flatten([result(seed=0), result(seed=0, model_seed=1, value=0.7)])
+    rows = flat([result(seed=0), result(seed=0, model_seed=1, value=0.7)])
     assert rows["seed"].tolist() == [0, "0/1"]
     assert summarise(rows, "accuracy")["seeds"].tolist() == [2]
 
@@ -428,7 +435,7 @@ def test_models_seeds_are_seeds_too():
 def test_an_undefined_metric_is_left_out_of_its_mean():
     without = result(seed=1)
     without["metrics"]["macro_auroc"]["value"] = None
-    rows = flatten([result(value=0.5), without])
+    rows = flat([result(value=0.5), without])
     assert summarise(rows, "macro_auroc")[["seeds", "mean"]].values.tolist() == [[1, pytest.approx(0.53)]]
 
 
@@ -450,7 +457,7 @@ def test_a_sweep_leaves_table_figures_and_curve_and_names_what_failed(swept, cap
     assert "70 test examples of 7 patients; mean over 1 to 3 label seeds" in printed
     assert curve.read_bytes().startswith(b"\x89PNG")
 
-    header, lines = grid(flatten(results()), "accuracy")
+    header, lines = grid(flat(results()), "accuracy")
     table = [line for line in (swept / "table.md").read_text().splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert cells == [header, ["---", *["---:"] * 4], *lines]

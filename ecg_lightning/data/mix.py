@@ -89,6 +89,7 @@ class Mix(UnlabelledData):
         fingerprints = {name: seen["fingerprint"] for name, seen in each.items()}
         return {
             "name": "+".join(each),
+            "share": self.share,
             "fingerprint": blake2b(repr(list(fingerprints.values())).encode(), digest_size=8).hexdigest(),
             "patients": self.patients("train").tolist(),
             "folds": [f"{name}:{fold}" for name, seen in each.items() for fold in seen["folds"]],

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.data.ingest import prepare
 from ecg_lightning.data.record import RecordFile
+from ecg_lightning.data.share import share_of_patients
 from ecg_lightning.data.store import Store, digest_numbers
 from ecg_lightning.data.unlabelled import SHORTEST_EPOCH, SPLITS, Split, UnlabelledData
 from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows
@@ -144,6 +145,7 @@ class ECGDataModule(UnlabelledData):
         """
         return {
             "name": self.name,
+            "share": self.share,
             "fingerprint": self.store.fingerprint,
             "patients": np.unique(self.store.patient[rows]).tolist(),
             "folds": sorted(set(self.store.fold[rows].tolist()) - {-1}),
@@ -189,7 +191,17 @@ class ECGDataModule(UnlabelledData):
         return UnlabelledWindows(self.store, rows, self.spec.samples, self._resident)
 
     def _rows(self, split: Split) -> NDArray[np.int64]:
-        return np.flatnonzero(self.split_of_records(self.store) == SPLITS.index(split))
+        rows = np.flatnonzero(self.split_of_records(self.store) == SPLITS.index(split))
+        return rows[self.in_share(rows)] if split == "train" and self.share < 1 else rows
+
+    def in_share(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which recordings are of the share of the training patients that pretraining sees, (N,).
+
+        Args:
+            rows: (N,) their numbers in the store.
+        """
+        training = self.store.patient[self.split_of_records(self.store) == SPLITS.index("train")]
+        return np.isin(self.store.patient[rows], share_of_patients(np.unique(training), self.share, self.seed))
 
     def loader(self, dataset: UnlabelledWindows | LabelledWindows, shuffle: bool) -> DataLoader[RawBatch]:
         """Whole batches in this process: one fancy index is faster than any worker."""

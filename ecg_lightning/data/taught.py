@@ -46,8 +46,8 @@ class Taught(UnlabelledData):
     """
 
     def __init__(self, data: ECGDataModule) -> None:
-        super().__init__(data.name, data.spec, data.batch_size, data.seed)
-        self.data, self.residency = data, data.residency
+        super().__init__(data.name, data.spec, data.batch_size, data.seed, data.residency, data.share)
+        self.data = data
 
     @cached_property
     def task(self) -> Task:
@@ -63,12 +63,14 @@ class Taught(UnlabelledData):
         return Task(classes, multi_label, train.span is not None, counts, len(train.y))
 
     def examples(self, split: Split) -> Examples:
-        """The labelled examples of a split.
+        """The labelled examples of a split; of training, those of the share of patients that is asked for.
 
         Raises:
             UserError: there are none.
         """
         examples = self.data.labelled.of(split)
+        if split == "train" and self.share < 1:
+            examples = examples.take(self.data.in_share(examples.row))
         if not len(examples.row):
             raise UserError(
                 f"data={self.name}: no labelled example belongs to the {split} split; label recordings of it in "

@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from ecg_lightning.data.share import check_share
 from ecg_lightning.data.store import Store
 from ecg_lightning.data.windows import RawBatch, to_signal
 from ecg_lightning.errors import UserError
@@ -33,6 +34,8 @@ class UnlabelledData(LightningDataModule):
         batch_size: windows a batch.
         seed: of the order in which windows are drawn.
         residency: `auto` keeps all signals on the GPU where they fit into half of the free memory; `cpu` never.
+        share: of the training patients, whose recordings pretraining sees; the seed draws them. Validation and
+            evaluation see everybody.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class UnlabelledData(LightningDataModule):
         batch_size: int = 64,
         seed: int = 0,
         residency: Literal["auto", "cpu"] = "auto",
+        share: float = 1.0,
     ) -> None:
         super().__init__()
         if residency not in ("auto", "cpu"):
@@ -50,8 +54,10 @@ class UnlabelledData(LightningDataModule):
             raise UserError(f"data.batch_size={batch_size} must be at least 1")
         if seed < 0:
             raise UserError(f"data.seed={seed} must be a whole number, 0 or more")
+        check_share(share)
         self.name: str = name
         self.spec, self.batch_size, self.seed, self.residency = spec, batch_size, seed, residency
+        self.share = share
 
     @property
     @abstractmethod
