@@ -90,6 +90,7 @@ class Network(LightningModule):
             gradient_clip_val=1.0,
             default_root_dir=Path(cell.cache_dir),
         )
+        self.train()
         trainer.fit(self, _labelled_loader(cell, course.batch_size))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -131,8 +132,8 @@ class Classifier(Network):
         self.encoder = encoder
         self.head = Head(encoder, beats, len(data.classes))
 
-    def freeze(self, frozen: bool) -> None:
-        """Keep the encoder as it is from now on, or no longer."""
+    def keep_encoder(self, frozen: bool) -> None:
+        """Leave the encoder as it is from now on, or no longer."""
         self.frozen = frozen
         self.encoder.requires_grad_(not frozen)
 

@@ -50,15 +50,18 @@ class Ensemble:
         """
         members = [cell.checkpoint, *open_members(self.checkpoints, cell.checkpoint)]
         models = [self.member.classifier(replace(cell, checkpoint=each)) for each in members]
-        of_members = [{"encoder": each.digest, "objective": each.training["objective"], "train_loss": model.last_loss}
-                      for each, model in zip(members, models, strict=True)]  # fmt: skip
-        details: dict[str, Any] = {"recipe": self.member.recipe, "members": of_members}
+        losses = [model.last_loss for model in models]
+        details: dict[str, Any] = {
+            "recipe": self.member.recipe,
+            "members": [*map(_summary, members)],
+            "train_losses": losses,
+        }
         average = Average(models)
         if self.retrain_steps:
             with torch.random.fork_rng():
                 torch.manual_seed(cell.model_seed)
                 average.learn(cell, self.member.course(models, Stage(self.retrain_steps, head_alone=False)))
-            details["train_loss"] = average.last_loss
+            details |= {"retrain_steps": self.retrain_steps, "train_loss": average.last_loss}
         return FineTuned(average, details)
 
 
@@ -80,6 +83,13 @@ class Average(Network):
             yes, no = (F.logsigmoid(sign * logits_MBC).logsumexp(dim=0) for sign in (1, -1))
             return yes - no
         return logits_MBC.log_softmax(dim=-1).logsumexp(dim=0)
+
+
+def _summary(member: EncoderCheckpoint) -> dict[str, Any]:
+    """For `result.json`."""
+    seen = member.training["data"]
+    return {"encoder": member.digest, "objective": member.training["objective"], "pretrained_on": seen["name"],
+            "pretraining_labels": seen.get("labels", 0)}  # fmt: skip
 
 
 def open_members(paths: Sequence[str], first: EncoderCheckpoint, name: str = "the first") -> list[EncoderCheckpoint]:

@@ -61,7 +61,7 @@ class FineTune:
             encoder = deepcopy(cell.checkpoint.encoder) if pretrained else cell.checkpoint.fresh()
             model = Classifier(encoder.train(), cell.data, beats, multi_label)
             for stage in RECIPES[self.recipe].stages(self.steps):
-                model.freeze(stage.head_alone)
+                model.keep_encoder(stage.head_alone)
                 model.learn(cell, self.course([model], stage))
         return model
 

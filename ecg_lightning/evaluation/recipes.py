@@ -62,8 +62,9 @@ RECIPES: dict[RecipeName, Recipe] = {
 }
 """`full` trains all at one rate. `discriminative` spares the encoder (Howard & Ruder 2018). `layerwise` spares each
 layer more than the one above it, by the factor of vision transformers (Bao et al. 2022). `head_first` fits the head
-before it can spoil the features (Kumar et al. 2022), then trains all with the published ratios for ECG, in which the
-upper half of the encoder learns at a tenth and the lower at a hundredth of the head's rate (Mehari & Strodthoff 2022)."""
+before it can spoil the features (Kumar et al. 2022), then trains all at rates that are to one another as published for
+ECG: the encoder's upper half learns at a tenth of the head's, its lower half at a hundredth (Mehari & Strodthoff 2022).
+"""
 
 
 def depth_groups(encoder: Encoder, count: int | None) -> list[list[nn.Parameter]]:
