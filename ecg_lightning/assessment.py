@@ -7,7 +7,7 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,8 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Fitted
 from ecg_lightning.evaluation.collapse import has_collapsed
-from ecg_lightning.evaluation.leakage import Leakage
+from ecg_lightning.evaluation.ensemble import open_members
+from ecg_lightning.evaluation.leakage import Leakage, united
 from ecg_lightning.evaluation.metrics import judge
 from ecg_lightning.evaluation.recalibration import recalibrate
 from ecg_lightning.evaluation.robustness.base import Stress
@@ -111,10 +112,10 @@ def answer(config: DictConfig, setting: Setting, solved: Mapping[Path, Solved]) 
     Returns:
         See `assess`.
     """
-    folder = cell_folder(config, setting.checkpoint, setting.data)
+    folder = cell_folder(config, setting.checkpoint, setting.data, _members(config, setting))
     done = finished(folder)
-    if done is not None and _is_complete(done, config, setting.leakage):
-        _refuse_leakage(config, setting.leakage)  # also where an earlier command allowed it
+    if done is not None and _is_complete(done, config, united(list(_leakages(config, setting).values()))):
+        _refuse_leakage(config, setting)  # also where an earlier command allowed it
         log.info(f"{folder.name}: done before; {_headline(done['metrics'])}")
         return folder
     try:
@@ -163,13 +164,23 @@ def results_folder(config: DictConfig) -> Path:
     return where / "-".join(name if isinstance(name, str) else "+".join(name) for name in names if name is not None)
 
 
-def cell_folder(config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGDataModule) -> Path:
-    """One folder for each cell; a changed configuration, encoder, recording or label makes another one."""
+def cell_folder(
+    config: DictConfig, checkpoint: EncoderCheckpoint, data: ECGDataModule, members: Sequence[EncoderCheckpoint] = ()
+) -> Path:
+    """One folder for each cell; a changed configuration, encoder, recording or label makes another one.
+
+    Args:
+        config: of the cell.
+        checkpoint: its encoder.
+        data: its data set.
+        members: the other encoders of an ensemble; what counts is what they are, not where they lie.
+    """
+    method = {key: value for key, value in plain(config.protocol.method).items() if key != "checkpoints"}
     what = {
         "data": {key: value for key, value in plain(config.data).items() if key not in NOT_PART_OF_A_RESULT},
         "fingerprint": data.store.fingerprint,
         "encoder": checkpoint.digest,
-        "protocol": plain(config.protocol.method),
+        "protocol": {**method, "members": [member.digest for member in members]} if members else method,
         "budget": plain(config.budget),
         "seeds": [config.seed, config.model_seed],
         **({"calibration": sorted(set(config.calibration))} if config.calibration else {}),
@@ -241,12 +252,13 @@ def open_cell(config: DictConfig, setting: Setting) -> Cell:
     Raises:
         UserError: the data cannot serve the budget, or somebody was seen before.
     """
-    _refuse_leakage(config, setting.leakage)
+    _refuse_leakage(config, setting)
     return setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
 
 
 def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved | None) -> dict[str, Any]:
     checkpoint, data = setting.checkpoint, setting.data
+    leakage = united(list(_leakages(config, setting).values()))
     cell, fitted, seconds = solved or learn(config, setting)
     begin = time.perf_counter()
     probability = setting.judged(fitted.predict(cell.part("test")))
@@ -273,7 +285,7 @@ def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved
             "spec": checkpoint.encoder.spec.to_dict(),
         },
         "split": data.split_kind,
-        "leakage": {**setting.leakage.to_dict(), "allowed": config.allow_seen_patients},
+        "leakage": {**leakage.to_dict(), "allowed": config.allow_seen_patients},
         "data": _data_summary(setting),
         "labels": _label_summary(cell, setting),
         "truth": setting.truth_digest,
@@ -302,13 +314,32 @@ def _robustness(
     return {"robustness": {**found, "twin": cell_folder(twin, setting.checkpoint, setting.data).name}}
 
 
-def _refuse_leakage(config: DictConfig, leakage: Leakage) -> None:
-    reasons = leakage.reasons()
-    if reasons and not config.allow_seen_patients:
-        raise UserError(
-            f"checkpoint={config.checkpoint}: {'; '.join(reasons)}; use another checkpoint or data.split, or "
-            "allow_seen_patients=true, which the result records"
-        )
+def _members(config: DictConfig, setting: Setting) -> list[EncoderCheckpoint]:
+    """The encoders that a cell learns with beside its checkpoint: the other members of an ensemble.
+
+    Raises:
+        UserError: they do not fit the checkpoint.
+    """
+    paths = config.protocol.method.get("checkpoints")
+    return [] if paths is None else open_members(paths, setting.checkpoint, f"checkpoint={config.checkpoint}")
+
+
+def _leakages(config: DictConfig, setting: Setting) -> dict[str, Leakage]:
+    """What the test split has in common with each encoder of a cell, by the key that names its file."""
+    files = [f"protocol.method.checkpoints={path}" for path in config.protocol.method.get("checkpoints", ())]
+    encoders = [setting.checkpoint, *_members(config, setting)]
+    names = [f"checkpoint={config.checkpoint}", *files]
+    return {name: setting.leakage_of(encoder) for name, encoder in zip(names, encoders, strict=True)}
+
+
+def _refuse_leakage(config: DictConfig, setting: Setting) -> None:
+    for name, leakage in _leakages(config, setting).items():
+        reasons = leakage.reasons()
+        if reasons and not config.allow_seen_patients:
+            raise UserError(
+                f"{name}: {'; '.join(reasons)}; use another checkpoint or data.split, or "
+                "allow_seen_patients=true, which the result records"
+            )
 
 
 def _identity(config: DictConfig, data: ECGDataModule) -> dict[str, Any]:

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from ecg_lightning.data.windows import to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.classical.hand_made import HandMade
+from ecg_lightning.evaluation.one_pass import one_pass
 from ecg_lightning.readout import WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
@@ -149,18 +148,7 @@ def embed(encoder: Encoder, part: Part, label: str) -> Matrix:
     Returns:
         (N, F) float32; see `read_out`.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder, data = encoder.to(device).eval(), part.data
-    parts = []
-    with (
-        torch.inference_mode(),
-        part.condition.drawing(),
-        tqdm(total=len(part), desc=f"embedding {label}", unit=" windows") as bar,
-    ):
-        for raw in data.loader(data.windows(part.examples), shuffle=False):
-            batch = to_signal(raw.to(device), data.spec, part.condition)
-            parts.append(read_out(encoder, batch).float().cpu())
-            bar.update(len(batch.x))
+    parts = one_pass(part, encoder, lambda batch: read_out(encoder, batch).float().cpu(), f"embedding {label}")
     features: Matrix = torch.cat(parts).numpy()
     return features
 

@@ -30,6 +30,7 @@ class Setting:
         self.checkpoint = checkpoint
         self.data = data
         self._drawn: dict[tuple[LabelBudget, int], NDArray[np.int64]] = {}
+        self._leakage: dict[int, tuple[EncoderCheckpoint, Leakage]] = {}
 
     @cached_property
     def train(self) -> Examples:
@@ -94,10 +95,12 @@ class Setting:
         """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
         return aggregate(probability, self.test.unit, self.data.aggregate, self.data.multi_label)
 
-    @cached_property
-    def leakage(self) -> Leakage:
-        """What the test split has in common with pretraining and with the training split."""
-        return find_leakage(self.checkpoint.training, self.data)
+    def leakage_of(self, checkpoint: EncoderCheckpoint) -> Leakage:
+        """What the test split has in common with an encoder's pretraining and with the training split."""
+        number = id(checkpoint)  # not its digest: of one encoder, two files may say that it saw different people
+        if number not in self._leakage:
+            self._leakage[number] = checkpoint, find_leakage(checkpoint.training, self.data)
+        return self._leakage[number][1]
 
     def cell(self, budget: LabelBudget, seed: int, model_seed: int, cache_dir: Path) -> Cell:
         """The cell of a budget and a seed, its other labels sealed.

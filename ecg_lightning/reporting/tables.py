@@ -21,13 +21,24 @@ METRIC_NAMES = {"macro_f1": "macro F1", "macro_auroc": "macro AUROC"}
 TRAITS = ("collapsed", "protocol", "kind", "pretrained", "truth", "cell")
 
 METHODS = {
-    "linear": "{objective}, linear probe",
-    "finetune": "{objective}, fine-tuned",
+    "linear": "linear probe",
+    "knn": "nearest neighbours",
+    "prototype": "class prototypes",
+    "attentive": "attentive probe",
+    "finetune": "fine-tuned",
+}
+"""How tables and curves call a protocol, after whose features or weights it begins with; others by their own name."""
+
+OTHERS_FEATURES = {"random": "random encoder", "classical": "classical features"}
+"""Whose features they are, at the end of a protocol's name, where they are not the pretrained encoder's."""
+
+NAMES = {
     "scratch": "from scratch",
     "random_encoder": "random encoder, linear probe",
     "classical": "classical (extra trees)",
+    "ensemble": "ensemble of {members} encoders",
 }
-"""How the tables and curves call each protocol."""
+"""Protocols that are called otherwise."""
 
 
 VARIED = ("window_seconds", "source_fs", "missing")
@@ -36,9 +47,15 @@ VARIED = ("window_seconds", "source_fs", "missing")
 
 def method_name(result: Mapping[str, Any]) -> str:
     """A result's method, in words."""
-    objective = result.get("encoder", {}).get("objective", "encoder")
-    pattern = METHODS.get(str(result["protocol"]), "{objective}, " + str(result["protocol"]))
-    return pattern.format(objective=objective)
+    protocol = str(result["protocol"])
+    if protocol in NAMES:
+        return NAMES[protocol].format(members=len(result.get("details", {}).get("members", ())))
+    method, _, features = protocol.rpartition("_")
+    if features in OTHERS_FEATURES:
+        whose = OTHERS_FEATURES[features]
+    else:
+        method, whose = protocol, result.get("encoder", {}).get("objective", "encoder")
+    return f"{whose}, {METHODS.get(method, method.replace('_', '-'))}"
 
 
 def flatten(cells: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> pd.DataFrame:
