@@ -109,7 +109,7 @@ def draw_sheet(
         _write(axes, MARGIN, top + 2.5 + LINE * (i + bool(named)), line, fontsize=12, fontweight="bold")
     _write(axes, MARGIN, 4, f"{MM_PER_S:g} mm/s   {scale.gain:g} mm/{unit}", fontsize=10)
     _write(axes, width - MARGIN, 4, note, fontsize=10, ha="right", color=GREY)
-    return save_png(figure, path)
+    return save_png(figure, path, on_paper=True)
 
 
 def _page(width: int, height: int) -> tuple[Figure, Axes]:
