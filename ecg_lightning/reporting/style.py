@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.reporting.dark import on_dark_ground
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PX_PER_MM = 6
@@ -19,11 +20,14 @@ PX_PER_MM = 6
 FONT = "DejaVu Sans"
 """Ships with matplotlib: the same glyphs on every machine."""
 
-INK, GREY = "#111111", "#666666"
+INK, GREY, GRID = "#111111", "#666666", "#E6E6E6"
 BLUE, VERMILLION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2A9BD1"
 ORANGE, BROWN, OLIVE = "#C48700", "#7A4A1D", "#5F6B00"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BROWN, OLIVE)
-"""Told apart with every common colour vision: after Okabe & Ito (2008), its pale ones darkened to stand out on white."""
+"""After Okabe & Ito (2008), told apart with every common colour vision; its pale ones darkened to stand out on white."""
+
+NOTE_LINE = 4.3
+"""mm from one line of small print to the next."""
 
 # A role keeps its colour in every figure; a name with no role here takes one that the figure leaves free.
 _ROLES = {
@@ -97,6 +101,29 @@ def save_png(figure: Figure, path: str | Path, margin_mm: float | None = None, *
 def dark_name(path: Path) -> Path:
     """Where the dark version of a chart lies."""
     return path.with_name(f"{path.stem}-dark{path.suffix}")
+
+
+def write_heading(axes: Axes, title: str, note: str, height_mm: float) -> None:
+    """A title and a line of small print above a chart.
+
+    Args:
+        axes: of the chart.
+        title: one or more lines.
+        note: says what is drawn; may be several lines.
+        height_mm: of the axes.
+    """
+    note_lines = note.count("\n") + 1
+    style: dict[str, Any] = {"transform": axes.transAxes, "family": FONT, "parse_math": False, "va": "bottom"}
+    above = 4 + NOTE_LINE * note_lines
+    axes.text(0, 1 + above / height_mm, title, fontsize=12, fontweight="bold", color=INK, **style)
+    axes.text(0, 1 + 3 / height_mm, note, fontsize=9, color=GREY, linespacing=1.3, **style)
+
+
+def quiet_axes(axes: Axes) -> None:
+    """Two thin axes, small ticks."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=points(0.25))
+    axes.tick_params(labelsize=9, labelfontfamily=FONT, color=GREY, labelcolor=INK, length=3)
 
 
 def points(mm: float) -> float:
