@@ -18,6 +18,7 @@ from ecg_lightning.reporting.style import (
     GRID,
     INK,
     PALETTE,
+    class_colours,
     new_figure,
     points,
     quiet_axes,
@@ -66,8 +67,7 @@ def draw_ranking_curves(
     truth_MC = y[:, None] == np.arange(len(classes)) if y.ndim == 1 else y.astype(bool)
     count_C = truth_MC.sum(axis=0)
     defined = [c for c in range(len(classes)) if 0 < count_C[c] < len(truth_MC)]
-    own = sorted(sorted(defined, key=lambda c: -count_C[c])[:MOST_CURVES])
-    colours = dict(zip(own, PALETTE, strict=False))
+    colours = class_colours(len(classes), sorted(defined, key=lambda c: -count_C[c])[:MOST_CURVES])
     mean = mean_curves(truth_MC[:, defined], probability[:, defined], groups, RESAMPLES)
     width = 2 * SIDE + GAP
     figure = new_figure(width, SIDE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ INK, GREY, GRID = "#111111", "#666666", "#E6E6E6"
 BLUE, VERMILLION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2A9BD1"
 ORANGE, BROWN, OLIVE = "#C48700", "#7A4A1D", "#5F6B00"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BROWN, OLIVE)
-"""After Okabe & Ito (2008), told apart with every common colour vision; its pale ones darkened to stand out on white."""
+"""After Okabe & Ito (2008), told apart with every common colour vision; the pale ones darkened to show on white."""
 
 NOTE_LINE = 4.3
 """mm from one line of small print to the next."""
@@ -57,6 +57,17 @@ def method_colours(methods: Iterable[str]) -> dict[str, str]:
     colours = {name: colour for colour, name in owners.items()}
     free = cycle([colour for colour in PALETTE if colour not in owners] or PALETTE)
     return {name: colours.get(name) or next(free) for name in names}
+
+
+def class_colours(classes: int, shown: Sequence[int]) -> dict[int, str]:
+    """A colour for each class that a picture shows, the same in every picture of so few that each has its own.
+
+    Args:
+        classes: how many there are.
+        shown: numbers of at most as many as there are colours.
+    """
+    own = classes <= len(PALETTE)
+    return {number: PALETTE[number if own else place] for place, number in enumerate(sorted(shown))}
 
 
 def _role_colour(name: str) -> str | None:
