@@ -36,15 +36,15 @@ MOST_PATIENTS, FEWEST_POINTS = 12, 5
 """Patients with a colour, those with most points; none where nobody has as many points as that."""
 
 SIDE, GAP, BELOW, MARGIN = 82, 12, 6, 4  # mm: a panel, between the two, to the words below it, around the page
-NAME, CHARACTER = 6.5, 1.75  # mm of a legend's column: what is not letters, and a letter
+NAME, CHARACTER = 6.5, 1.55  # mm of a legend's column: what is not letters, and a letter
 PALE = "#B8B8B8"
 
 
 class _Group(NamedTuple):
-    """Points of one colour."""
+    """Points of one colour; `member` is (N,)."""
 
     name: str
-    member_N: NDArray[np.bool_]
+    member: NDArray[np.bool_]
     colour: str
     marker: str
 
@@ -81,8 +81,8 @@ def draw_embedding_map(
     """
     class_N = y if y.ndim == 1 else np.unique(y, axis=0, return_inverse=True)[1].ravel()
     same = "are of the same class" if y.ndim == 1 else "carry the same labels"
-    said = [_told(same, purity(features_NF, class_N))]
-    said.append(_told(f"{same}, other patients' alone", purity(features_NF, class_N, patient)))
+    among_others = purity(features_NF, class_N, patient)
+    said = [_told(same, purity(features_NF, class_N)), _told("where only other patients' count", among_others)]
     panels = [("by class", _by_class(y, classes), said)]
     people = _by_patient(patient)
     if people:
@@ -127,9 +127,9 @@ def _by_class(y: NDArray[np.integer[Any]], classes: Sequence[str]) -> list[_Grou
     colours = class_colours(len(classes), shown)
     groups = [_Group(classes[c], alone_NC[:, c], colours[c], "o") for c in shown]
     several = truth_NC.sum(axis=1) > 1
-    rest = ~np.any([group.member_N for group in groups] + [several], axis=0)
+    rest = ~np.any([group.member for group in groups] + [several], axis=0)
     others = [_Group("several labels", several, GREY, "x"), _Group("others", rest, PALE, "o")]
-    return [*(group for group in others if group.member_N.any()), *groups]
+    return [*(group for group in others if group.member.any()), *groups]
 
 
 def _by_patient(patient: NDArray[Any]) -> list[_Group]:
@@ -154,7 +154,7 @@ def _short(patient: str) -> str:
 def _draw_panel(axes: Axes, place_N2: NDArray[np.floating[Any]], groups: Sequence[_Group]) -> None:
     """Each group over those before it."""
     for group in groups:
-        x, y = place_N2[group.member_N].T
+        x, y = place_N2[group.member].T
         line = {"linewidths": 0.6} if group.marker == "x" else {"linewidths": 0}
         axes.scatter(x, y, s=9, color=group.colour, marker=group.marker, alpha=0.8, **line)
     axes.set(xticks=[], yticks=[])
@@ -168,7 +168,7 @@ def _draw_legend(axes: Axes, groups: Sequence[_Group], below_mm: float) -> None:
 
     ordered = [*(group for group in groups if group.colour not in (PALE, GREY)),
                *(group for group in groups if group.colour in (PALE, GREY))]  # fmt: skip
-    named = [f"{group.name} ({group.member_N.sum():,})" for group in ordered]
+    named = [f"{group.name} ({group.member.sum():,})" for group in ordered]
     axes.legend(
         [Line2D([], [], linestyle="", marker=group.marker, color=group.colour, markersize=5) for group in ordered],
         named,
