@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -125,7 +126,7 @@ def run_cell(config: DictConfig) -> None:
 
     def cell() -> None:
         refuse_spec(HydraConfig.get().overrides.task)
-        jobs.get(kind, assess)(config)
+        jobs.get(kind, partial(assess, pictures=not sweeping))(config)
         if kind == "all" and not sweeping:
             _summarised(results_folder(config))
 
