@@ -31,6 +31,7 @@ from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.evaluation.robustness.curve import withstand
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation
+from ecg_lightning.reporting.cell_pictures import PICTURES, draw_cell
 from ecg_lightning.results import (
     Predictions,
     Truth,
@@ -68,21 +69,30 @@ class Solved(NamedTuple):
     seconds: float
 
 
-def assess(config: DictConfig) -> Path:
+def assess(config: DictConfig, *, pictures: bool = False) -> Path:
     """Evaluate one cell, unless it is done already, together with the baselines beside it.
 
     Args:
         config: as `conf/evaluate.yaml` composes it.
+        pictures: draw the cell too, unless that is done already.
 
     Returns:
-        The cell's folder, which holds `result.json` and `predictions.npz`.
+        The cell's folder, which holds `result.json` and `predictions.npz`, and `pictures/` if they are asked for.
 
     Raises:
         UserError: checkpoint, data or budget do not fit together.
     """
     check_evaluation(config)
     config = without_run_keys(config)
-    return answer(config, open_setting(config), {})
+    setting, solved = open_setting(config), dict[Path, Solved]()
+    folder = answer(config, setting, solved)
+    if not pictures:
+        return folder
+    if not (folder / PICTURES).exists():
+        cell, fitted, _ = solved.get(folder) or learn(config, setting)
+        draw_cell(folder, cell, fitted, config.attributions)
+    log.info(f"pictures of it in {folder / PICTURES}")
+    return folder
 
 
 def open_setting(config: DictConfig) -> Setting:
@@ -101,13 +111,13 @@ def open_setting(config: DictConfig) -> Setting:
     return setting
 
 
-def answer(config: DictConfig, setting: Setting, solved: Mapping[Path, Solved]) -> Path:
+def answer(config: DictConfig, setting: Setting, solved: dict[Path, Solved]) -> Path:
     """Evaluate one cell of a setting, unless it is done already, together with the baselines beside it.
 
     Args:
         config: see `assess`.
         setting: from `open_setting`.
-        solved: by cell folder, what was learned already.
+        solved: by cell folder, what was learned already; what is learned now is added.
 
     Returns:
         See `assess`.
@@ -120,7 +130,7 @@ def answer(config: DictConfig, setting: Setting, solved: Mapping[Path, Solved]) 
         return folder
     try:
         beside = {name: _baseline(config, setting, name, solved) for name in config.protocol.beside}
-        content = _evaluate(config, setting, folder, solved.get(folder))
+        content = _evaluate(config, setting, folder, solved)
     except Exception as error:
         if done is None:
             failed = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
@@ -229,7 +239,7 @@ def _setting(checkpoint_path: str, data_config: str) -> Setting:
     return Setting(checkpoint, data)
 
 
-def _baseline(config: DictConfig, setting: Setting, name: str, solved: Mapping[Path, Solved]) -> Mapping[str, Any]:
+def _baseline(config: DictConfig, setting: Setting, name: str, solved: dict[Path, Solved]) -> Mapping[str, Any]:
     """The result of the same cell under another protocol."""
     other = config.copy()
     other.protocol = config.beside[name]
@@ -256,10 +266,12 @@ def open_cell(config: DictConfig, setting: Setting) -> Cell:
     return setting.cell(build_budget(config.budget), config.seed, config.model_seed, Path(config.cache_dir))
 
 
-def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: Solved | None) -> dict[str, Any]:
+def _evaluate(config: DictConfig, setting: Setting, folder: Path, solved: dict[Path, Solved]) -> dict[str, Any]:
     checkpoint, data = setting.checkpoint, setting.data
     leakage = united(list(_leakages(config, setting).values()))
-    cell, fitted, seconds = solved or learn(config, setting)
+    if folder not in solved:
+        solved[folder] = learn(config, setting)
+    cell, fitted, seconds = solved[folder]
     begin = time.perf_counter()
     probability = setting.judged(fitted.predict(cell.part("test")))
     judged = judge(

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -129,7 +130,7 @@ def run_cell(config: DictConfig) -> None:
 
     def cell() -> None:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
-        jobs.get(kind, assess)(config)
+        jobs.get(kind, partial(assess, pictures=not sweeping))(config)
         if (kind == "all" or config.get("robustness") is not None) and not sweeping:
             _summarised(results_folder(config))
 

@@ -70,7 +70,7 @@ def check_evaluation(config: DictConfig) -> None:
         UserError: one of them cannot be; the message names its key.
     """
     _check_cell(config)
-    _check_whole(config, {"resamples": 0, "finetune_steps": 1})
+    _check_whole(config, {"resamples": 0, "finetune_steps": 1, "attributions": 0})
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
     if not isinstance(config.calibration, ListConfig) or any(name not in list(SCALERS) for name in config.calibration):

@@ -12,13 +12,14 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from ecg_lightning.data.module import Examples
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.classical.hand_made import HandMade
 from ecg_lightning.evaluation.one_pass import one_pass
-from ecg_lightning.readout import WINDOW_PARTS, read_out
+from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
 
@@ -70,6 +71,10 @@ class FeatureSpace:
     def of(self, part: Part) -> Matrix:
         """(N, F) of any examples."""
         return _standardised(self, part.digest, _Hidden(part))
+
+    def unstandardised(self, weight_FC: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Weights on features as they come from the source, that say what `weight_FC` says of standardised ones."""
+        return weight_FC / self._usual[1][:, None]
 
     def _blocks(self, part: Part) -> _Blocks:
         names = [self.source.key, self._train.digest]
@@ -126,8 +131,12 @@ class EncoderFeatures:
     def describe(self, train: Part, part: Part) -> Sequence[Matrix]:
         """See `FeatureSource`."""
         del train
-        encoder = self.checkpoint.encoder if self.which == "pretrained" else _random(self.checkpoint)
-        return describe(encoder, part, f"{part.label}, {self.which} encoder")
+        return describe(self.encoder, part, f"{part.label}, {self.which} encoder")
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Whose tokens are read out."""
+        return self.checkpoint.encoder if self.which == "pretrained" else _random(self.checkpoint)
 
 
 def describe(encoder: Encoder, part: Part, label: str) -> Sequence[Matrix]:
@@ -140,6 +149,30 @@ def describe(encoder: Encoder, part: Part, label: str) -> Sequence[Matrix]:
         return [beat, window, np.diff(examples.span, axis=1).astype(np.float32) / np.float32(part.data.spec.fs)]
     intervals = rhythm(examples.rr[:, 0], examples.rr[:, 1], examples.row).astype(np.float32)
     return [beat, relative_to_record(beat, examples.row), window, intervals]
+
+
+def weights_on_read_out(
+    weight_FC: NDArray[np.floating[Any]], dim: int, examples: Examples
+) -> NDArray[np.floating[Any]]:
+    """What weights on the features of `describe` say of what `read_out` gives for an example.
+
+    Its recording's median, its rhythm and its length are no part of the example's own signal: they count as constants.
+
+    Args:
+        weight_FC: (F, C).
+        dim: the encoder's.
+        examples: that were described.
+
+    Returns:
+        (R, C).
+    """
+    if examples.span is None:
+        return weight_FC
+    beat, rest = np.split(weight_FC, [BEAT_PARTS * dim])
+    if examples.rr is not None:
+        relative, rest = np.split(rest, [BEAT_PARTS * dim])
+        beat = beat + relative
+    return np.concatenate([beat, rest[:dim]])
 
 
 def embed(encoder: Encoder, part: Part, label: str) -> Matrix:
