@@ -20,6 +20,7 @@ METHODS = {
     "scratch": "from scratch",
     "random_encoder": "random encoder, linear probe",
     "classical": "classical (extra trees)",
+    "welch": "Welch spectra (extra trees)",
 }
 """How the tables and curves call each protocol."""
 
