@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from bisect import bisect
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ logarithm."""
 SPREAD = math.sqrt(1.5 / 2)
 """Standard deviation of a Morlet wavelet's envelope, in periods of its wave: `cmor1.5-1.0` of PyWavelets."""
 
-REACH = 4.0
+REACH = 5.0
 """Standard deviations after which a Gaussian counts as nothing."""
 
 
@@ -41,7 +43,8 @@ class TimeFrequency(nn.Module):
     the image holds `log(1 + magnitude / FLOOR)`: silence is 0.
 
     Args:
-        spec: the signal, of any length; its rate sets hop and rows.
+        spec: the signal, of any length.
+        hz: see the attribute.
 
     Attributes:
         hop: samples between frames.
@@ -50,10 +53,10 @@ class TimeFrequency(nn.Module):
 
     hz: Tensor
 
-    def __init__(self, spec: SignalSpec, hz_F: Tensor) -> None:
+    def __init__(self, spec: SignalSpec, hz: Sequence[float]) -> None:
         super().__init__()
         self.fs, self.hop = spec.fs, hop_samples(spec.fs)
-        self.register_buffer("hz", hz_F, persistent=False)
+        self.register_buffer("hz", torch.tensor(hz), persistent=False)
 
     @abstractmethod
     def magnitude(self, x_BLT: Tensor) -> Tensor:
@@ -72,7 +75,7 @@ def hop_samples(fs: float) -> int:
 class STFT(TimeFrequency):
     """Short-time Fourier transform: frames of one length under a Hann window (Allen 1977).
 
-    Rows lie `1 / frame_seconds` apart, from 0 Hz to `HIGHEST_HZ` or half of the rate.
+    Rows lie `1 / frame_seconds` apart, from 0 Hz to `HIGHEST_HZ`, or below half of the rate.
 
     Args:
         spec: the signal.
@@ -83,16 +86,17 @@ class STFT(TimeFrequency):
     """
 
     def __init__(self, spec: SignalSpec, frame_seconds: float) -> None:
-        self.frame = round(frame_seconds * spec.fs)
-        if self.frame < 2 * hop_samples(spec.fs):
+        frame = 2 * round(frame_seconds * spec.fs / 2)  # even: a periodic Hann window then peaks on a sample
+        if frame < 2 * hop_samples(spec.fs):
             raise UserError(f"encoder.frame_seconds={frame_seconds} must be {2 * HOP_SECONDS} or more")
-        if self.frame > spec.samples:
+        if frame > spec.samples:
             raise UserError(
-                f"a window of {spec.samples} samples is too short for frames of {self.frame}; raise data.spec.seconds "
-                f"or lower encoder.frame_seconds={frame_seconds}"
+                f"a window of {spec.samples} samples is too short for frames of {frame}; raise data.spec.seconds or "
+                f"lower encoder.frame_seconds={frame_seconds}"
             )
-        hz_F = torch.arange(self.frame // 2 + 1) * spec.fs / self.frame
-        super().__init__(spec, hz_F[hz_F <= HIGHEST_HZ])
+        hz = (row * spec.fs / frame for row in range(frame // 2))
+        super().__init__(spec, [each for each in hz if each <= HIGHEST_HZ])
+        self.frame = frame
 
     def magnitude(self, x_BLT: Tensor) -> Tensor:
         """See `TimeFrequency.magnitude`."""
@@ -130,22 +134,28 @@ class Morlet(TimeFrequency):
                 f"a window of {spec.samples} samples at {spec.fs:g} Hz is too short for wavelets: it holds "
                 f"{FEWEST_PERIODS} periods of {low:g} Hz, and {high:g} Hz is the highest; raise data.spec.seconds"
             )
-        super().__init__(spec, torch.logspace(math.log10(low), math.log10(high), rows))
+        hz = [low * (high / low) ** (row / (rows - 1)) for row in range(rows)]
+        super().__init__(spec, hz)
+        self.upto = [each * (1 + REACH / (2 * math.pi * SPREAD)) for each in hz]  # below the rate
         self.longest = math.ceil(REACH * SPREAD * spec.fs / low)  # samples from a wavelet's centre to its end
 
     def magnitude(self, x_BLT: Tensor) -> Tensor:
         """See `TimeFrequency.magnitude`."""
         T, N = x_BLT.shape[-1], -(-x_BLT.shape[-1] // self.hop)
         around = 32 * -(-(N + self.longest // self.hop + 1) // 32)  # frames on a circle; whole 32s have a quick FFT
-        n = around * self.hop
+        n, band_hz = around * self.hop, self.fs / self.hop
         centred = F.pad(x_BLT, (0, n - T)).roll(-(self.hop // 2), dims=-1)
-        highest = float(self.hz[-1]) * (1 + REACH / (2 * math.pi * SPREAD))
-        bins = min(n // 2, math.ceil(highest * n / self.fs))
-        bands = -(-bins // around)
-        spectrum = F.pad(torch.fft.rfft(centred)[..., :bins], (0, bands * around - bins))
-        hz_K = torch.arange(bands * around, device=x_BLT.device) * (self.fs / n)
-        gain_FK = 2 * torch.exp(-(2 * math.pi * SPREAD * (hz_K / self.hz[:, None] - 1)).square() / 2)
-        # Every hop-th sample of a signal has the spectrum's bands on top of one another.
-        folded = (spectrum[:, :, None] * gain_FK).view(*x_BLT.shape[:2], -1, bands, around).sum(dim=-2)
+        spectrum = torch.fft.fft(centred)[:, :, None]
+        # Every hop-th sample of a signal has the bands of its spectrum on top of one another.
+        folded = spectrum[..., :around] * self._gain(0, around, first=0)
+        for band in range(1, math.ceil(self.upto[-1] / band_hz)):
+            first = bisect(self.upto, band * band_hz)
+            part = spectrum[..., band * around : (band + 1) * around]
+            folded[:, :, first:] += part * self._gain(band, around, first)
         at_frames: Tensor = torch.fft.ifft(folded)[..., :N]
         return at_frames.abs() / self.hop
+
+    def _gain(self, band: int, around: int, first: int) -> Tensor:
+        """(F - first, around) what the wavelets from some row on let pass of a band."""
+        hz_K = (band + torch.arange(around, device=self.hz.device) / around) * (self.fs / self.hop)
+        return 2 * torch.exp(-(2 * math.pi * SPREAD * (hz_K / self.hz[first:, None] - 1)).square() / 2)
