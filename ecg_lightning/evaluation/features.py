@@ -18,13 +18,15 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.classical.hand_made import HandMade
+from ecg_lightning.evaluation.classical.welch_features import Welch
 from ecg_lightning.evaluation.one_pass import one_pass
 from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
 
-Which = Literal["pretrained", "random", "classical"]
-"""Whose features: the pretrained encoder's, those of the same architecture with random weights, or hand-made ones."""
+Which = Literal["pretrained", "random", "classical", "welch"]
+"""Whose features: the pretrained encoder's, those of the same architecture with random weights, or, without an encoder,
+hand-made ones or power spectra."""
 
 FEATURES_VERSION = 4
 """Part of the cache's key: raise it when the features change."""
@@ -104,7 +106,8 @@ def feature_space(cell: Cell, which: Which) -> FeatureSpace:
         cell: names the encoder, the data set and the folder of cached features.
         which: whose features.
     """
-    source: FeatureSource = HandMade() if which == "classical" else EncoderFeatures(cell.checkpoint, which)
+    alone: dict[str, Callable[[], FeatureSource]] = {"classical": HandMade, "welch": Welch}
+    source = alone[which]() if which in alone else EncoderFeatures(cell.checkpoint, which)
     return _space(source.key, cell.train.digest, cell.cache_dir, _Hidden((source, cell.train)))
 
 

@@ -37,6 +37,7 @@ NAMES = {
     "random_encoder": "random encoder, linear probe",
     "classical": "classical (extra trees)",
     "ensemble": "ensemble of {members} encoders",
+    "welch": "Welch spectra (extra trees)",
 }
 """Protocols that are called otherwise."""
 
