@@ -73,7 +73,8 @@ def draw_reliability(
     """
     truth_MC = (y[:, None] == np.arange(len(classes)) if y.ndim == 1 else y).astype(bool)
     shown = _most_frequent(truth_MC, exclusive=y.ndim == 1)
-    columns, rows = min(COLUMNS, len(shown)), math.ceil(len(shown) / COLUMNS)
+    rows = math.ceil(len(shown) / COLUMNS)
+    columns = math.ceil(len(shown) / rows)
     width, height = (columns - 1) * ACROSS + SIDE, (rows - 1) * DOWN + SIDE + GAP + STRIP
     figure = new_figure(width, height)
 
@@ -81,7 +82,7 @@ def draw_reliability(
         return figure.add_axes((left / width, 1 - (top + tall) / height, SIDE / width, tall / height))
 
     for place, c in enumerate(shown):
-        row, column = divmod(place, COLUMNS)
+        row, column = divmod(place, columns)
         said = {name: probability[:, c] for name, probability in probabilities.items()}
         diagram = axes_at(column * ACROSS, row * DOWN, SIDE)
         strip = axes_at(column * ACROSS, row * DOWN + SIDE + GAP, STRIP)
@@ -122,13 +123,22 @@ def _draw_diagram(axes: Axes, said: Columns, hit: NDArray[np.bool_], name: str) 
                   alpha=0.35 if wide else 1)  # fmt: skip
         axes.plot(curve.said, share, "o", color=colour, markersize=4.5 if wide else 3, markeredgewidth=0.4,
                   markeredgecolor="white", zorder=4)  # fmt: skip
-        axes.text(0.04, 0.96 - 0.1 * k, f"ECE {reliability(p, hit).error:.3f}", transform=axes.transAxes, color=colour,
-                  family=FONT, fontsize=7, va="top", zorder=5)  # fmt: skip
+    _write_errors(
+        axes, [reliability(p, hit).error for p in said.values()], too_low=hit.mean() > next(iter(said.values())).mean()
+    )
     axes.set(xlim=REACH, ylim=REACH)
     axes.set_title(name, family=FONT, fontsize=8, fontweight="bold", color=INK, loc="left", pad=3, parse_math=False)
     _dress(axes)
     axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.xaxis.set_tick_params(labelbottom=False)
+
+
+def _write_errors(axes: Axes, errors: Sequence[float], too_low: bool) -> None:
+    """In the corner that the curves leave free."""
+    x, first, side = (0.98, 0.04 + 0.1 * (len(errors) - 1), "right") if too_low else (0.04, 0.89, "left")
+    for k, (colour, error) in enumerate(zip(COLOURS, errors, strict=False)):
+        axes.text(x, first - 0.1 * k, f"ECE {error:.3f}", transform=axes.transAxes, color=colour, family=FONT,
+                  fontsize=7, ha=side, va="bottom", zorder=5)  # fmt: skip
 
 
 def _shares(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -168,7 +178,9 @@ def _write_heading(figure: Figure, title: str, names: Sequence[str], width: floa
     from matplotlib.lines import Line2D
 
     style: dict[str, Any] = {"family": FONT, "parse_math": False, "va": "bottom"}
-    note = textwrap.fill("bins of equal mass, 95 % Wilson intervals; ECE of 15 such bins", int(width * 0.75))
+    note = textwrap.fill(
+        "bins of equal mass, 95 % Wilson intervals of independent rows; ECE of 15 such bins", int(width * 0.75)
+    )
     top = 6.0
     if len(names) > 1:
         handles = [Line2D([], [], color=colour, linewidth=points(0.6)) for colour in COLOURS[: len(names)]]
