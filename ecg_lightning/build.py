@@ -211,9 +211,17 @@ def _make(group: str, config: Any, /, **extra: Any) -> Any:
     kind = _class(group, config)
     values = {key: value for key, value in plain(config).items() if not key.startswith("_") and key not in extra}
     with _fitting(group, config):
-        check_arguments(kind, values, group)
+        _check(kind, values, group)
         made = instantiate(config, **({"_partial_": True} if extra else {}), _convert_="all")
         return made(**extra) if extra else made
+
+
+def _check(kind: Any, values: dict[str, Any], group: str) -> None:
+    """Compare arguments with what a class asks for, and so on in what they are made of themselves."""
+    check_arguments(kind, values, group)
+    for key, value in values.items():
+        if isinstance(value, dict) and "_target_" in value:
+            _check(get_object(value["_target_"]), {k: v for k, v in value.items() if k[0] != "_"}, f"{group}.{key}")
 
 
 def _class(group: str, config: Any) -> Any:

@@ -147,6 +147,11 @@ def test_a_fault_of_the_program_keeps_its_traceback(capsys: pytest.CaptureFixtur
         ),
         ("protocol.method.features=foo", r"protocol\.method\.features='foo' must be pretrained or random or classical"),
         ("protocol=scratch protocol.method.lr=x", r"protocol\.method\.lr='x' must be a number"),
+        ("protocol=ensemble protocol.method.member.lr=x", r"protocol\.method\.member\.lr='x' must be a number"),
+        (
+            "protocol=finetune protocol.method.recipe=x",
+            r"protocol\.method\.recipe='x' must be full or discriminative or",
+        ),
         ("protocol=scratch protocol.method.batch_size=0", r"protocol\.method\.batch_size=0 must be 1 or more"),
         ("budget.total=x", r"budget\.total='x' must be a whole number"),
     ],
