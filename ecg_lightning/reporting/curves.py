@@ -192,7 +192,7 @@ def _draw_method(
 
 
 def mean_and_interval(results: pd.DataFrame) -> tuple[float, float | None, float | None]:
-    """The mean of `value` over seeds with its 95 % t-interval; of one seed its own, where it has one."""
+    """The mean of `value` over seeds with its 95 % t-interval; of one seed its own, `low` to `high`, if any."""
     if len(results) == 1 and {"low", "high"} <= set(results):
         value, low, high = results.iloc[0][["value", "low", "high"]]
         return value, low, high

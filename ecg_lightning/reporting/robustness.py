@@ -41,7 +41,7 @@ class Curve(NamedTuple):
 
 
 def without_twins(found: Cells) -> list[tuple[Path, Mapping[str, Any]]]:
-    """Each set of clean metrics once: of cells that differ in their stress alone the one without, or else the first."""
+    """Each set of clean metrics once: of finished cells that differ in their stress alone the one without, if any."""
     twins = {path: path.parent / result["robustness"]["twin"] for path, result in found if "robustness" in result}
     kept: dict[Path, tuple[Path, Mapping[str, Any]]] = {}
     for path, result in sorted(found, key=lambda cell: cell[0] in twins):
@@ -53,7 +53,7 @@ def summarise_stresses(found: Cells, folder: Path, metric: str) -> list[Path]:
     """Print a table for each stress and budget, and write it beside its picture.
 
     Args:
-        found: the cells of a folder.
+        found: the cells of a folder, finished or not.
         folder: where they lie.
         metric: the one to show.
 
@@ -88,10 +88,8 @@ def _curves(found: Cells, folder: Path, metric: str) -> dict[str, Curve]:
     groups: dict[tuple[str, str], list[tuple[Path, Mapping[str, Any]]]] = {}
     for path, result in found:
         if "robustness" in result:
-            asked = {
-                key: value for key, value in result["config"]["robustness"].items() if key not in ("root", "levels")
-            }
-            groups.setdefault((json.dumps(asked, sort_keys=True), result["budget"]), []).append((path, result))
+            asked = json.dumps({**result["config"]["robustness"], "root": None, "levels": None}, sort_keys=True)
+            groups.setdefault((asked, result["budget"]), []).append((path, result))
     curves: dict[str, Curve] = {}
     for (asked, budget), cells in groups.items():
         stress = cells[0][1]["robustness"]

@@ -36,7 +36,7 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     if not done:
         return None
     metric = metric or ("macro_auroc" if done[0]["multi_label"] else "macro_f1")
-    once = without_twins(found)
+    once = without_twins([(path, result) for path, result in found if result["status"] == "done"])
     rows = flatten(once, folder)
     compared = compare_methods(rows, folder, metric)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"

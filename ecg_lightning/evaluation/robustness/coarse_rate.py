@@ -34,7 +34,7 @@ class CoarseRate(SignalStress):
 
 
 class Coarse(nn.Module):
-    """Down to a rate and up again, each time as `signal.resample` does it, on the recordings' device.
+    """Down to a rate and up again, each time by the filter of `signal.resample`, on the device of the signals.
 
     Args:
         rate: the lower rate, Hz.
