@@ -323,7 +323,7 @@ def _robustness(
     fit = build_protocol(config.protocol.method).fit
     twin = OmegaConf.create({key: value for key, value in plain(config).items() if key != "robustness"})
     found = withstand(stress, setting, cell, fitted, fit, clean, config.resamples)
-    return {"robustness": {**found, "twin": cell_folder(twin, setting.checkpoint, setting.data).name}}
+    return {"robustness": {**found, "twin": cell_folder(twin, setting.checkpoint, setting.data, _members(config, setting)).name}}
 
 
 def _members(config: DictConfig, setting: Setting) -> list[EncoderCheckpoint]:
