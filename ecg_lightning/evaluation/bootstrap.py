@@ -133,3 +133,19 @@ def percentile_interval(values_R: Floats) -> tuple[float, float] | None:
         return None
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def percentile_intervals(values_RM: Floats) -> list[tuple[float, float] | None]:
+    """The `percentile_interval` of each of M metrics, those that every resample defines at once.
+
+    Args:
+        values_RM: (R, M), NaN where a resample leaves a metric undefined.
+    """
+    if len(values_RM) < LEAST_RESAMPLES:
+        return [None] * values_RM.shape[1]
+    whole_M = np.isfinite(values_RM.sum(axis=0))
+    ends = iter(np.percentile(values_RM[:, whole_M], [2.5, 97.5], axis=0).T.tolist())
+    return [
+        tuple(next(ends)) if whole else percentile_interval(values_R)
+        for whole, values_R in zip(whole_M.tolist(), values_RM.T, strict=True)
+    ]

@@ -26,8 +26,8 @@ def fmax(truth_NC: NDArray[np.bool_], probability_NC: Floats, samples: Samples) 
     Returns:
         (R,), NaN where no row of a sample carries a label.
     """
-    given_NT = _given(probability_NC, np.ones_like(truth_NC))
-    right_NT = _given(probability_NC, truth_NC)
+    reached_NC = np.searchsorted(THRESHOLDS, probability_NC, side="right")
+    given_NT, right_NT = (_reaching(reached_NC, which_NC) for which_NC in (np.ones_like(truth_NC), truth_NC))
     carried_N1 = truth_NC.sum(axis=1, keepdims=True)
     columns = (right_NT / given_NT.clip(1), given_NT > 0, right_NT / carried_N1.clip(1), carried_N1 > 0)
     precise_RT, speaking_RT, found_RT, carrying_R1 = map(samples.totals, columns)
@@ -36,10 +36,9 @@ def fmax(truth_NC: NDArray[np.bool_], probability_NC: Floats, samples: Samples) 
     return best_R
 
 
-def _given(probability_NC: Floats, which_NC: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(N, T) how many of the marked labels reach each threshold."""
-    rows, levels = len(probability_NC), len(THRESHOLDS) + 1
-    reached_NC = np.searchsorted(THRESHOLDS, probability_NC, side="right")
+def _reaching(reached_NC: NDArray[np.int64], which_NC: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N, T) how many of the marked labels reach each threshold, from how many thresholds each label reaches."""
+    rows, levels = len(reached_NC), len(THRESHOLDS) + 1
     cell_NC = levels * np.arange(rows)[:, None] + reached_NC
     count_NL = np.bincount(cell_NC[which_NC], minlength=rows * levels).reshape(rows, levels)
     at_least_NL: NDArray[np.int64] = count_NL[:, ::-1].cumsum(axis=1)[:, ::-1]

@@ -16,7 +16,7 @@ from ecg_lightning.evaluation.bootstrap import (
     Resamples,
     Samples,
     draw_resamples,
-    percentile_interval,
+    percentile_intervals,
     sums_by_group,
 )
 from ecg_lightning.evaluation.challenge import challenge_metric
@@ -130,7 +130,7 @@ def judge(
     metrics = overall | {
         f"{name}/{label}": values_RC[:, c] for name, values_RC in by_class.items() for c, label in enumerate(classes)
     }
-    report: dict[str, Any] = {name: _with_interval(values_R) for name, values_R in metrics.items()}
+    report: dict[str, Any] = _with_intervals(metrics)
     report |= {
         "undefined": [name for name, metric in report.items() if metric["value"] is None],
         "confusion": decisions.confusion,
@@ -198,10 +198,11 @@ def _macro(values_RC: Floats) -> Floats:
     return defined_RC.mean(axis=1) if defined_RC.size else values_RC[:, 0]
 
 
-def _with_interval(values_R: Floats) -> dict[str, float | None]:
-    """The test set's own value, first of `values_R`, with the interval of the others."""
-    value = float(values_R[0])
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    low, high = percentile_interval(values_R[1:]) or (None, None)
-    return {"value": value, "low": low, "high": high}
+def _with_intervals(metrics: dict[str, Floats]) -> dict[str, dict[str, float | None]]:
+    """The test set's own value of each metric, its first, with the interval of the others."""
+    values_RM = np.stack(list(metrics.values()), axis=1)
+    report: dict[str, dict[str, float | None]] = {}
+    for name, value, interval in zip(metrics, values_RM[0].tolist(), percentile_intervals(values_RM[1:]), strict=True):
+        ends: tuple[float | None, ...] = (None, None, None) if np.isnan(value) else (value, *(interval or (None, None)))
+        report[name] = dict(zip(("value", "low", "high"), ends, strict=True))
+    return report

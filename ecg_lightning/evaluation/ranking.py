@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from ecg_lightning.evaluation.bootstrap import Floats, Samples
 from ecg_lightning.evaluation.decisions import ratio
 
 _FEW = 64  # groups, up to which matrices with a column for each stay small
 _WIDTH = 128  # resamples taken together, and
-_CELLS = 2**16  # entries of a (thresholds, resamples) matrix: the matrices stay in the cache
+_CELLS = 2**15  # entries of a (thresholds, resamples) matrix: the matrices stay in the cache
 _NOBODY = 1e-300  # ranked before the first row: makes 0 / 0 a 0 and vanishes beside any count
 
 
@@ -50,12 +50,18 @@ def weighted_ranking(truth_NC: NDArray[np.bool_], score_NC: Floats, samples: Sam
     else:
         sums = partial(_sums_of_many_groups, list(_in_blocks(steps, _CELLS // min(resamples, _WIDTH))), classes)
     # The products are too small to share among cores: the resamples are shared instead.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor() as pool:
-        chunks = np.split(samples.counts, range(_WIDTH, resamples, _WIDTH))
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor() as pool:
+        chunks = np.array_split(samples.counts, -(-resamples // _WIDTH))
         beaten_CR, precise_CR = np.concatenate(list(pool.map(sums, chunks)), axis=2)
 
     P_RC, N_RC = samples.totals(truth_NC), samples.totals(~truth_NC)
     return 1 - ratio(beaten_CR.T, P_RC * N_RC), ratio(precise_CR.T, P_RC)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that share products among cores; looking for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 class _Steps(NamedTuple):

@@ -85,8 +85,26 @@ def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
-    notes += _collapses(rows)
+    notes += [*left_out(first["metrics"]["undefined"]), *_collapses(rows)]
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
+
+
+def left_out(undefined: Sequence[str]) -> Iterator[str]:
+    """The classes that the means of all classes leave out, in words.
+
+    Args:
+        undefined: keys of the metrics that are undefined, see `evaluation.metrics.judge`.
+    """
+    of = {key: [name.removeprefix(f"{key}/") for name in undefined if name.startswith(f"{key}/")]
+          for key in ("average_precision", "auroc")}  # fmt: skip
+    missing, ubiquitous = of["average_precision"], [name for name in of["auroc"] if name not in of["average_precision"]]
+    for means, names, kind in (
+        ("macro means leave", missing, "positive"),
+        ("macro AUROC leaves", ubiquitous, "negative"),
+    ):
+        if names:
+            classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
+            yield f"{means} out {classes} without a {kind} test example: {', '.join(names)}"
 
 
 def _collapses(rows: pd.DataFrame) -> Iterator[str]:

@@ -12,7 +12,7 @@ from ecg_lightning.reporting.comparison import LEAST_SEEDS, compare_methods, sen
 from ecg_lightning.reporting.curves import FULL, label_efficiency
 from ecg_lightning.reporting.pretraining_share import draw_pretraining_shares
 from ecg_lightning.reporting.robustness import without_twins
-from ecg_lightning.reporting.sweep import circumstances
+from ecg_lightning.reporting.sweep import circumstances, left_out
 from ecg_lightning.reporting.tables import METRIC_NAMES, METRICS, flatten, markdown, method_name, print_table
 from ecg_lightning.results import cells
 
@@ -85,7 +85,7 @@ def _over_target(own: Cells, folder: Path, remarks: Sequence[str], encoder: str)
     metric = "macro_auroc" if first["multi_label"] else "macro_f1"
     title = f"{_words(metric)} on {folder.name} by share of its labels; encoder pretrained on {_source(first)}"
     notes = [*circumstances([result for _, result in own], rows), *_leads(first)]
-    notes += [*_undefined(first["metrics"], "the mean"), *sentences(compare_methods(rows, folder, metric), metric)]
+    notes += sentences(compare_methods(rows, folder, metric), metric)
     seeds = rows["seed"].nunique()
     if seeds < LEAST_SEEDS:
         notes.append(f"{seeds} label seeds are too few to say which method is better; protocol.seeds=5 or more does")
@@ -109,7 +109,7 @@ def _without_labels(result: Mapping[str, Any], where: str) -> Section:
         f"no label of {target}, {source['labels']} of {source['name']}: {_words(metric)} {said}",
         f"map {known['name']}: {meant}",
         *(f"left out, {name}: {why}" for name, why in known["left_out"].items()),
-        *_undefined(result["metrics"], "these means"),
+        *left_out(result["metrics"]["undefined"]),
         f"source of the map: {' '.join(known['source'].split())}",
     ]
     title = f"{_words(metric)} on {where}, {count} classes that {known['name']} explains, each by itself"
@@ -181,9 +181,3 @@ def _source(result: Mapping[str, Any], with_share: bool = True) -> str:
 def _leads(result: Mapping[str, Any]) -> list[str]:
     data = result["data"]
     return [f"rule for missing leads: {data['missing']}"] if data["substituted_leads"] else []
-
-
-def _undefined(metrics: Mapping[str, Any], of: str) -> list[str]:
-    """Which classes the test split cannot judge."""
-    names = [name.removeprefix("auroc/") for name in metrics["undefined"] if name.startswith("auroc/")]
-    return [f"left out of {of}, all or none of the test split: {', '.join(names)}"] if names else []
