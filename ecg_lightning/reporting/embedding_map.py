@@ -156,9 +156,7 @@ def _draw_panel(axes: Axes, place_N2: NDArray[np.floating[Any]], groups: Sequenc
     for group in groups:
         x, y = place_N2[group.member].T
         size, line = np.clip(9000 / len(place_N2), 9, 28), 0.6 if group.marker == "x" else 0.0
-        axes.scatter(
-            x, y, s=np.clip(9000 / len(place_N2), 9, 28), color=group.colour, marker=group.marker, alpha=0.8, **line
-        )
+        axes.scatter(x, y, s=size, color=group.colour, marker=group.marker, alpha=0.8, linewidths=line)
     axes.set(xticks=[], yticks=[])
     axes.margins(0.04, 0.08)
     axes.spines[:].set(color=PALE, linewidth=points(0.2))
