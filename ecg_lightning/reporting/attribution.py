@@ -55,7 +55,7 @@ def draw_attribution(
 
 
 def smoothed(share_LT: NDArray[np.floating[Any]], fs: float) -> NDArray[np.floating[Any]]:
-    """Running mean over `SMOOTHED_S`."""
+    """Running mean over `SMOOTHED_S`, as many samples before as after."""
     from scipy.ndimage import uniform_filter1d
 
-    return np.asarray(uniform_filter1d(share_LT, max(1, round(SMOOTHED_S * fs)), axis=1, mode="nearest"))
+    return np.asarray(uniform_filter1d(share_LT, 1 + 2 * round(SMOOTHED_S * fs / 2), axis=1, mode="nearest"))
