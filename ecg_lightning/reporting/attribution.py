@@ -17,6 +17,8 @@ from ecg_lightning.reporting.ecg_wash import Wash
 SMOOTHED_S = 0.04
 """One small square of the paper: finer than that, gradients of neighbouring samples alternate and say nothing."""
 
+STRAY = 0.2  # % of the samples may count for more than the densest colour says
+
 
 def draw_attribution(
     attribution: Attribution, fs: float, leads: Sequence[str], path: str | Path, title: str, target: str
@@ -36,8 +38,8 @@ def draw_attribution(
     """
     signal_LT = attribution.signal - np.nanmedian(attribution.signal, axis=1, keepdims=True)
     value_LT = smoothed(attribution.share, fs)
-    value_LT = value_LT / max(np.abs(value_LT).max(), np.finfo(float).tiny)
-    wash = Wash(value_LT, f"speaks for {target}", "against it", attribution.span, "the beat")
+    densest = max(np.percentile(np.abs(value_LT), 100 - STRAY), np.finfo(float).tiny)
+    wash = Wash(np.clip(value_LT / densest, -1, 1), f"speaks for {target}", "against it", attribution.span, "the beat")
     return draw_sheet(
         path,
         one_row_per_lead(*signal_LT.shape),
@@ -53,7 +55,7 @@ def draw_attribution(
 
 
 def smoothed(share_LT: NDArray[np.floating[Any]], fs: float) -> NDArray[np.floating[Any]]:
-    """Running mean over `SMOOTHED_S`."""
+    """Running mean over `SMOOTHED_S`, as many samples before as after."""
     from scipy.ndimage import uniform_filter1d
 
-    return np.asarray(uniform_filter1d(share_LT, max(1, round(SMOOTHED_S * fs)), axis=1, mode="nearest"))
+    return np.asarray(uniform_filter1d(share_LT, 1 + 2 * round(SMOOTHED_S * fs / 2), axis=1, mode="nearest"))

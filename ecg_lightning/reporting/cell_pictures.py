@@ -132,8 +132,8 @@ def _of_records(folder: Path, cell: Cell, fitted: Fitted, test: Part, into: Path
         name, kind = names[telling.target], "right" if telling.right else "wrong"
         path = into / re.sub(r"[^\w.-]", "_", f"attribution-{place}-{name}-{kind}.png")
         where = _where(test, attribution.number, str(truth.record[telling.row]))
-        said = f"{name} with probability {probability[telling.row, telling.target]:.2f}"
-        title = f"{where}: {said}, truly {_true_classes(truth.y[telling.row], names)}"
+        said = f"{name} {probability[telling.row, telling.target]:.2f}"
+        title = f"{where}: {said}, labelled {_true_classes(truth.y[telling.row], names)}"
         draw_attribution(attribution, spec.fs, spec.leads, path, title, name)
 
     return [partial(draw, place, telling) for place, telling in enumerate(found, start=1)]
@@ -144,7 +144,7 @@ def _where(test: Part, number: int, record: str) -> str:
     fs, examples = test.data.spec.fs, test.examples
     if examples.span is not None:
         middle = examples.offset[number] + examples.span[number].mean()
-        return f"{record}, beat at {middle / fs:.1f} s"
+        return f"{record} at {middle / fs:.1f} s"
     begin = examples.offset[number] / fs
     return f"{record}, from {begin:.1f} s" if begin > 0 else record
 
@@ -152,7 +152,7 @@ def _where(test: Part, number: int, record: str) -> str:
 def _true_classes(y: NDArray[np.integer[Any]], classes: Sequence[str]) -> str:
     if y.ndim == 0:
         return classes[int(y)]
-    return " and ".join(classes[int(c)] for c in np.flatnonzero(y)) or "none of the labels"
+    return ", ".join(classes[int(c)] for c in np.flatnonzero(y)) or "none of them"
 
 
 def _done(folder: Path) -> dict[str, Any]:

@@ -62,16 +62,16 @@ def on_dark(colour: Any) -> NDArray[np.float64]:
     Returns:
         (N, 4) red, green, blue and opacity for N colours, (4,) for one.
     """
-    from matplotlib.colors import to_rgba, to_rgba_array
+    from matplotlib.colors import is_color_like, to_rgba, to_rgba_array
 
-    rgba_N4 = to_rgba_array(colour)
+    single = is_color_like(colour)
+    rgba_N4 = np.array([to_rgba(colour)]) if single else to_rgba_array(colour)
     rgb_N3 = rgba_N4[:, :3]
     ground, light = np.array(to_rgba(GROUND)[:3]), np.array(to_rgba(LIGHT)[:3])
     swapped_N3 = light + rgb_N3.mean(axis=1, keepdims=True) * (ground - light)
     grey_N1 = np.ptp(rgb_N3, axis=1, keepdims=True) < COLOURLESS
     mapped_N4 = np.hstack([np.where(grey_N1, swapped_N3, _brightened(rgb_N3, ground)), rgba_N4[:, 3:]])
-    single = isinstance(colour, str) or np.ndim(colour) == 1
-    return mapped_N4[0] if single and len(mapped_N4) else mapped_N4
+    return mapped_N4[0] if single else mapped_N4
 
 
 def _brightened(rgb_N3: NDArray[np.float64], ground: NDArray[np.float64]) -> NDArray[np.float64]:

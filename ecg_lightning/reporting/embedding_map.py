@@ -26,8 +26,8 @@ from ecg_lightning.reporting.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_POINTS = 1500
-"""t-SNE takes 4 s for so many, and the time grows faster than their number."""
+MOST_POINTS = 1000
+"""t-SNE takes some 3 s for so many, and the time grows faster than their number."""
 
 COMPONENTS, PERPLEXITY, ITERATIONS = 50, 30, 500
 SEED = 0  # of the points that are drawn, and of t-SNE
@@ -99,7 +99,7 @@ def draw_embedding_map(
         shown = "\n".join((f"of the {NEIGHBOURS} nearest neighbours in the feature space", *filter(None, words)))
         axes.text(0, -BELOW / 2 / SIDE, shown, va="top", color=INK, linespacing=1.35, **text)
         _draw_legend(axes, groups, BELOW + 4.6 * (shown.count("\n") + 1))
-    note = f"t-SNE, perplexity {perplexity:g}, {len(features_NF):,} examples; each dot is one"
+    note = f"t-SNE, perplexity {perplexity:g}, {len(features_NF):,} examples"
     write_heading(figure.axes[0], title, note, SIDE)
     return save_png(figure, path, margin_mm=MARGIN)
 
@@ -155,8 +155,8 @@ def _draw_panel(axes: Axes, place_N2: NDArray[np.floating[Any]], groups: Sequenc
     """Each group over those before it."""
     for group in groups:
         x, y = place_N2[group.member].T
-        line = {"linewidths": 0.6} if group.marker == "x" else {"linewidths": 0}
-        axes.scatter(x, y, s=9, color=group.colour, marker=group.marker, alpha=0.8, **line)
+        size, line = np.clip(9000 / len(place_N2), 9, 28), 0.6 if group.marker == "x" else 0.0
+        axes.scatter(x, y, s=size, color=group.colour, marker=group.marker, alpha=0.8, linewidths=line)
     axes.set(xticks=[], yticks=[])
     axes.margins(0.04, 0.08)
     axes.spines[:].set(color=PALE, linewidth=points(0.2))
