@@ -62,7 +62,7 @@ MISTAKES = {
     "evaluate.py checkpoint=no/encoder.pt data=mitbih": ["checkpoint=no/encoder.pt", "train.py writes encoder.pt"],
     "evaluate.py checkpoint=x data.spec.fs=50": ["data.spec.fs=50", "the encoder brings"],
     "evaluate.py budget=11": ["budget/11", "per_class"],
-    "evaluate.py checkpoint=x -m budget=10 protocol=foo,linear": ["protocol/foo", "classical, finetune"],
+    "evaluate.py checkpoint=x -m budget=10 protocol=foo,linear": ["protocol/foo", "classical"],
 }
 
 
