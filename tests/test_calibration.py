@@ -422,7 +422,7 @@ def test_exclusive_classes_and_the_baselines_beside_are_calibrated_and_the_table
     table = (folder.parent / "table.md").read_text()
     for method in ("knn", "prototype"):
         assert f"{method} (calibration none)" in table
-        assert f"{method} (calibration temperature+vector+platt+isotonic)" in table
+        assert f"{method} (calibration isotonic+platt+temperature+vector)" in table
 
 
 def test_data_without_a_validation_split_are_told_before_anything_is_learned(evaluation, tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def _way(result: Mapping[str, Any]) -> dict[str, Any]:
     view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in VARIED}
     method = {f"with {key}" if key in digests else key: value
               for key, value in result["config"]["protocol"]["method"].items()}  # fmt: skip
-    scaled = {"calibration": "+".join(result["config"].get("calibration", [])) or "none"}
+    scaled = {"calibration": "+".join(sorted(result["config"].get("calibration", []))) or "none"}
     return {**view, **method, **scaled, **{key: value[:6] for key, value in digests.items()}}
 
 
