@@ -113,7 +113,7 @@ def test_a_recordings_wavelet_transform_is_that_of_pywavelets(record: str, data_
 @given(st.data())
 def test_a_sine_lights_up_its_row_with_its_amplitude(name: str, spec: SignalSpec, data: st.DataObject) -> None:
     transform = front(name, spec)
-    row = data.draw(st.integers(2, len(transform.hz) - 2))
+    row = data.draw(st.integers(2, int((transform.hz < spec.fs / 3).sum()) - 2))
     hz, phase = transform.hz[row].item(), data.draw(st.floats(0, 6.28))
     long = 2 * spec.samples + round(8 * spec.fs / hz)
     x = 3 * torch.sin(2 * torch.pi * hz * torch.arange(long) / spec.fs + phase).expand(1, len(spec.leads), -1)
