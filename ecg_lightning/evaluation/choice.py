@@ -60,5 +60,7 @@ def log_losses(probability: Probability, y: Labels) -> Floats:
     """
     p = np.clip(probability, CERTAIN, 1 - CERTAIN)
     if y.ndim == 2:
-        return -np.log(np.where(y > 0, p, 1 - p)).sum(axis=-1)
-    return -np.log(p[..., np.arange(len(y)), y])
+        several: Floats = -np.log(np.where(y > 0, p, 1 - p)).sum(axis=-1)
+        return several
+    single: Floats = -np.log(p[..., np.arange(len(y)), y])
+    return single

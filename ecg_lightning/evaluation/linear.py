@@ -83,7 +83,7 @@ def probe(labelled: Matrix, problem: Problem) -> Linear:
     """
     basis = Basis.of(labelled)
     strength = choose_strength(basis.rows.numpy(), problem.y, problem.patient, problem.classes, problem.seed)
-    every, chosen = torch.ones(1, len(problem.y)), torch.tensor([strength])
+    every, chosen = torch.ones(1, len(problem.y), 1), torch.tensor([strength])
     weight, bias = basis.outwards(*fit_together(basis.rows, problem.y, problem.classes, every, chosen))
     return Linear(weight[0], bias[0], problem.y.ndim == 2, {"C": strength})
 
@@ -111,7 +111,7 @@ def choose_strength(x: Matrix, y: Labels, patient: NDArray[np.str_], classes: in
     held = np.repeat(fold == np.arange(folds)[:, None], len(STRENGTHS), axis=0)
     strength = torch.tensor(STRENGTHS).repeat(folds)
     rows = torch.from_numpy(x)
-    weight, bias = fit_together(rows, y, classes, torch.from_numpy(~held), strength, COARSE)
+    weight, bias = fit_together(rows, y, classes, torch.from_numpy(~held[..., None]), strength, COARSE)
     p = to_probability((rows.double() @ weight + bias[:, None]).numpy(), y.ndim == 2)
     losses = (log_losses(p, y) * held).sum(axis=1).reshape(folds, -1).sum(axis=0)
     return STRENGTHS[int(np.argmin(losses))]
