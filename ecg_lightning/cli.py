@@ -118,9 +118,10 @@ def run_cell(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from ecg_lightning.assessment import assess, results_folder
+    from ecg_lightning.assessment import assess
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
+    from ecg_lightning.question import results_folder
     from ecg_lightning.transfer import assess_transfer
 
     kind = config.protocol.name

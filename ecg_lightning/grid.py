@@ -10,12 +10,13 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from ecg_lightning.assessment import Solved, answer, cell_folder, finished, open_cell, open_setting, without_run_keys
+from ecg_lightning.assessment import Solved, answer, finished
 from ecg_lightning.build import build_protocol, plain
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.evaluation.frozen import FrozenMethod
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation, check_grid
+from ecg_lightning.question import cell_folder, open_cell, open_setting, without_run_keys
 
 
 def assess_grid(config: DictConfig) -> list[Path]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.assessment import open_setting, results_folder, without_run_keys
 from ecg_lightning.build import build_budget, plain
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.grid import assess_cells, cell_config
 from ecg_lightning.precheck import check_evaluation, check_transfer
+from ecg_lightning.question import open_setting, results_folder, without_run_keys
 from ecg_lightning.reporting.transfer import summarise_transfer
 from ecg_lightning.zero_label import assess_zero_label, correspond, find_teacher
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
-from ecg_lightning.assessment import results_folder
 from ecg_lightning.build import build_data, plain, pretraining_data
 from ecg_lightning.data.budget import LabelBudget, SealedLabels
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
@@ -26,6 +25,7 @@ from ecg_lightning.evaluation.linear import LinearProbe
 from ecg_lightning.evaluation.metrics import judge
 from ecg_lightning.evaluation.setting import Setting, aggregate
 from ecg_lightning.members import CONF
+from ecg_lightning.question import results_folder
 from ecg_lightning.results import (
     PREDICTIONS,
     Predictions,

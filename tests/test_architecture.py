@@ -35,6 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},
+    {"question", "account"},
     {"pretraining", "assessment", "prediction", "adoption"},
     {"grid", "zero_label"},
     {"transfer"},

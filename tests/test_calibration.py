@@ -18,8 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
-from ecg_lightning import assessment
-from ecg_lightning.assessment import assess, results_folder
+from ecg_lightning import assessment, question
+from ecg_lightning.assessment import assess
 from ecg_lightning.data.module import Examples
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.calibration import BINS, measure, reliability
@@ -27,6 +27,7 @@ from ecg_lightning.evaluation.metrics import MACRO
 from ecg_lightning.evaluation.recalibration import recalibrate
 from ecg_lightning.evaluation.scalers import SCALERS, isotonic, platt, temperature, vector
 from ecg_lightning.precheck import check_prediction
+from ecg_lightning.question import results_folder
 from ecg_lightning.reporting.sweep import summarise_sweep
 from ecg_lightning.results import cells, read_calibrated, read_predictions, read_result, write_result
 
@@ -349,9 +350,9 @@ def test_scalers_read_the_labels_of_whole_validation_recordings_and_no_test_labe
 
 @pytest.fixture(autouse=True)
 def fresh_setting():
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 def config_of(evaluation: Any, folder: Path, *overrides: str) -> Any:
@@ -364,7 +365,7 @@ def test_a_calibrated_cell_says_what_was_read_and_what_became_of_its_metrics(eva
     folder = assess(config)
     result, scaled = read_result(folder), read_calibrated(folder)
     found = result["calibration"]
-    setting = assessment.open_setting(config)
+    setting = question.open_setting(config)
     assert found["labels_used"] == len(setting.validation.row) > 0
     assert result["labels"]["read"] == 10
     assert list(scaled) == list(SCALERS) and list(found) == ["labels_used", "none", *SCALERS]
@@ -408,7 +409,7 @@ def test_exclusive_classes_and_the_baselines_beside_are_calibrated_and_the_table
     beats = ("mitbih", "data.task=binary", "protocol.beside=[prototype]")
     config = config_of(evaluation, tmp_path, *beats, ALL)
     folder = assess(config)
-    held = len(assessment.open_setting(config).validation.row)
+    held = len(question.open_setting(config).validation.row)
     for path, result in cells(results_folder(config)):
         scaled = read_calibrated(path)
         assert set(scaled) == set(SCALERS)

@@ -20,12 +20,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from scipy import stats
 
-from ecg_lightning import assessment
-from ecg_lightning.assessment import assess, cell_folder, results_folder
+from ecg_lightning import assessment, question
+from ecg_lightning.assessment import assess
 from ecg_lightning.build import build_data, build_protocol, plain
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Fitted, Part
+from ecg_lightning.question import cell_folder, results_folder
 from ecg_lightning.reporting import tables
 from ecg_lightning.reporting.sweep import summarise_sweep
 from ecg_lightning.reporting.tables import METRICS, budget_order, flatten, grid, method_name, summarise
@@ -71,9 +72,9 @@ def test_results_are_collected_from_every_depth_in_order(tmp_path):
 
 @pytest.fixture(autouse=True)
 def fresh_setting() -> Iterator[None]:
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 @pytest.fixture

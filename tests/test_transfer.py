@@ -18,14 +18,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from sklearn.metrics import roc_auc_score
 
-from ecg_lightning import assessment
-from ecg_lightning.assessment import assess, open_setting, results_folder
+from ecg_lightning import question
+from ecg_lightning.assessment import assess
 from ecg_lightning.build import plain
 from ecg_lightning.data.budget import SealedLabels
 from ecg_lightning.encoders.checkpoint import read_checkpoint, save_encoder
 from ecg_lightning.encoders.vit import ViT
 from ecg_lightning.errors import UserError
 from ecg_lightning.leads import TWELVE_LEADS
+from ecg_lightning.question import open_setting, results_folder
 from ecg_lightning.results import cells, read_predictions, read_result
 from ecg_lightning.signal import SignalSpec
 from ecg_lightning.transfer import assess_transfer
@@ -69,7 +70,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def fresh_setting() -> Iterator[None]:
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 Compose = Callable[..., DictConfig]

@@ -14,6 +14,7 @@ from torch import Tensor
 from ecg_lightning.data.windows import Batch, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.evaluation.cell import Fitted, Part
+from ecg_lightning.evaluation.classifier import Classifier
 from ecg_lightning.evaluation.features import EncoderFeatures, weights_on_read_out
 from ecg_lightning.evaluation.finetune import FineTuned
 from ecg_lightning.evaluation.frozen import FrozenFit
@@ -134,7 +135,7 @@ def signal_path(fitted: Fitted, part: Part, number: int) -> SignalPath | None:
 
 def encoder_of(fitted: Fitted) -> Encoder | None:
     """The encoder that reads the signals, None where none does."""
-    if isinstance(fitted, FineTuned):
+    if isinstance(fitted, FineTuned) and isinstance(fitted.model, Classifier):
         return fitted.model.encoder
     if isinstance(fitted, FrozenFit) and isinstance(fitted.space.source, EncoderFeatures):
         return fitted.space.source.encoder
