@@ -26,6 +26,7 @@ from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
+from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import EvaluationProtocol
 from ecg_lightning.evaluation.robustness.base import Stress
@@ -73,6 +74,17 @@ def _build_mix(config: DictConfig) -> Mix:
     rest = OmegaConf.create({key: value for key, value in plain(config).items() if key not in of_members})
     mix: Mix = _make("data", rest, spec=spec, members=members)
     return mix
+
+
+def pretraining_data(checkpoint: EncoderCheckpoint, cache_dir: str) -> DictConfig | None:
+    """The configuration of the data that an encoder was pretrained on; None where its file does not say.
+
+    Args:
+        checkpoint: the encoder.
+        cache_dir: where prepared recordings lie now.
+    """
+    before = checkpoint.training["config"].get("data")
+    return None if before is None else OmegaConf.create({**before, "cache_dir": cache_dir})
 
 
 def build_spec(config: DictConfig) -> SignalSpec:
@@ -199,9 +211,17 @@ def _make(group: str, config: Any, /, **extra: Any) -> Any:
     kind = _class(group, config)
     values = {key: value for key, value in plain(config).items() if not key.startswith("_") and key not in extra}
     with _fitting(group, config):
-        check_arguments(kind, values, group)
+        _check(kind, values, group)
         made = instantiate(config, **({"_partial_": True} if extra else {}), _convert_="all")
         return made(**extra) if extra else made
+
+
+def _check(kind: Any, values: dict[str, Any], group: str) -> None:
+    """Compare arguments with what a class asks for, and so on in what they are made of themselves."""
+    check_arguments(kind, values, group)
+    for key, value in values.items():
+        if isinstance(value, dict) and "_target_" in value:
+            _check(get_object(value["_target_"]), {k: v for k, v in value.items() if k[0] != "_"}, f"{group}.{key}")
 
 
 def _class(group: str, config: Any) -> Any:

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ QUIET = (
     r".*does not have many workers.*",  # whole batches come from one fancy index; workers only slow it
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
     r".*isinstance\(treespec, LeafSpec\).*",
+    r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
 )
 
 
@@ -116,16 +118,20 @@ def run_cell(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from ecg_lightning.assessment import assess, results_folder
+    from ecg_lightning.assessment import assess
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
+    from ecg_lightning.question import results_folder
+    from ecg_lightning.transfer import assess_transfer
 
     kind = config.protocol.name
-    jobs: dict[str, Callable[[DictConfig], object]] = {"predict": predict, "all": assess_grid}
+    jobs: dict[str, Callable[[DictConfig], object]] = {
+        "predict": predict, "all": assess_grid, "transfer": assess_transfer
+    }  # fmt: skip
 
     def cell() -> None:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
-        jobs.get(kind, assess)(config)
+        jobs.get(kind, partial(assess, pictures=not sweeping))(config)
         if (kind == "all" or config.get("robustness") is not None) and not sweeping:
             _summarised(results_folder(config))
 
@@ -135,7 +141,7 @@ def run_cell(config: DictConfig) -> None:
         return
     _quieten()
     try:
-        if kind != "predict":
+        if kind not in ("predict", "transfer"):  # which make tables of their own, or none
             SweepEnd.folders.add(results_folder(config))
         cell()
     except Exception as error:

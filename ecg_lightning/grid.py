@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from ecg_lightning.assessment import Solved, answer, cell_folder, finished, open_cell, open_setting, without_run_keys
+from ecg_lightning.assessment import Solved, answer, finished
 from ecg_lightning.build import build_protocol, plain
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.evaluation.frozen import FrozenMethod
 from ecg_lightning.evaluation.setting import Setting
 from ecg_lightning.precheck import check_evaluation, check_grid
+from ecg_lightning.question import cell_folder, open_cell, open_setting, without_run_keys
 
 
 def assess_grid(config: DictConfig) -> list[Path]:
@@ -37,7 +38,19 @@ def assess_grid(config: DictConfig) -> list[Path]:
     cells = list(_cells(config))
     for cell in cells:
         check_evaluation(cell)
-    setting = open_setting(config)
+    return assess_cells(cells, open_setting(config))
+
+
+def assess_cells(cells: Sequence[DictConfig], setting: Setting) -> list[Path]:
+    """Evaluate some cells of one setting that are not done yet, those on the same frozen features together.
+
+    Args:
+        cells: their configurations; see `cell_config`.
+        setting: from `open_setting`.
+
+    Returns:
+        The folders of the cells.
+    """
     folders = [cell_folder(cell, setting.checkpoint, setting.data) for cell in cells]
     pending = {folder: cell for folder, cell in zip(folders, cells, strict=True) if finished(folder) is None}
     solved = _solve(pending, setting)
@@ -56,7 +69,7 @@ def _cells(config: DictConfig) -> Iterator[DictConfig]:
             protocol = _protocol(config, method, kind)
             for budget in grid.budgets:
                 for seed in range(grid.seeds):
-                    yield _cell(config, protocol, str(budget), seed)
+                    yield cell_config(config, protocol, str(budget), seed)
 
 
 def _protocol(config: DictConfig, name: str, features: str) -> DictConfig:
@@ -68,7 +81,15 @@ def _protocol(config: DictConfig, name: str, features: str) -> DictConfig:
     return OmegaConf.create({"name": f"{name}_{features}", "beside": [], "method": method})
 
 
-def _cell(config: DictConfig, protocol: DictConfig, budget: str, seed: int) -> DictConfig:
+def cell_config(config: DictConfig, protocol: DictConfig, budget: str, seed: int) -> DictConfig:
+    """The configuration of one cell of a grid.
+
+    Args:
+        config: of the grid.
+        protocol: of the cell.
+        budget: its name, see `LabelBudget.of_name`.
+        seed: of the labels and of the model.
+    """
     given = LabelBudget.of_name(budget)
     size = {key: value for key, value in vars(given).items() if value is not None}
     cell = config.copy()
@@ -78,7 +99,7 @@ def _cell(config: DictConfig, protocol: DictConfig, budget: str, seed: int) -> D
 
 
 def _solve(pending: dict[Path, DictConfig], setting: Setting) -> dict[Path, Solved]:
-    """Learn from the labels of all cells, those of one method together."""
+    """Learn from the labels of the cells on frozen features, those of one method together; others learn one by one."""
     by_method: dict[str, dict[Path, DictConfig]] = {}
     for folder, config in pending.items():
         by_method.setdefault(json.dumps(plain(config.protocol.method)), {})[folder] = config
@@ -86,7 +107,8 @@ def _solve(pending: dict[Path, DictConfig], setting: Setting) -> dict[Path, Solv
     for alike in by_method.values():
         config = next(iter(alike.values()))
         method = build_protocol(config.protocol.method)
-        assert isinstance(method, FrozenMethod)
+        if not isinstance(method, FrozenMethod):
+            continue
         begin = time.perf_counter()
         cells = [open_cell(each, setting) for each in alike.values()]
         fits = method.fit_all(cells)

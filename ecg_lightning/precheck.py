@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from omegaconf import DictConfig, ListConfig
 
@@ -10,6 +11,8 @@ from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
+from ecg_lightning.evaluation.scalers import SCALERS
+from ecg_lightning.leads import Missing
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's and scikit-learn's older generators."""
@@ -67,9 +70,11 @@ def check_evaluation(config: DictConfig) -> None:
         UserError: one of them cannot be; the message names its key.
     """
     _check_cell(config)
-    _check_whole(config, {"resamples": 0, "finetune_steps": 1})
+    _check_whole(config, {"resamples": 0, "finetune_steps": 1, "attributions": 0})
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
+    if not isinstance(config.calibration, ListConfig) or any(name not in list(SCALERS) for name in config.calibration):
+        raise UserError(f"calibration={config.calibration} must be a list out of {', '.join(SCALERS)}, or []")
     build_protocol(config.protocol.method)
     if config.get("robustness") is not None:
         build_stress(config.robustness)
@@ -101,6 +106,30 @@ def check_grid(config: DictConfig) -> None:
         LabelBudget.of_name(str(name))
 
 
+def check_transfer(config: DictConfig) -> None:
+    """The values of `conf/protocol/transfer.yaml`; those of its cells are checked one by one.
+
+    Raises:
+        UserError: one of them cannot be; the message names its key.
+    """
+    chosen = config.protocol
+    _check_whole(chosen, {"seeds": 1}, "protocol.")
+    for key in ("methods", "budgets"):
+        if not isinstance(chosen[key], ListConfig) or not chosen[key]:
+            raise UserError(f"protocol.{key}={chosen[key]!r} must be a list, and not an empty one")
+    if set(chosen.methods) - set(config.beside):
+        raise UserError(f"protocol.methods={chosen.methods} must be a list out of {', '.join(config.beside)}")
+    for name in chosen.budgets:
+        budget = LabelBudget.of_name(str(name))
+        if budget.total is not None or budget.per_class is not None:
+            raise UserError(f"protocol.budgets: {name} is no share of the labels; write 0.1-of-all or full, or use "
+                            "protocol=all for numbers of labels")  # fmt: skip
+    if chosen.map is not None and not isinstance(chosen.map, str):
+        raise UserError(f"protocol.map={chosen.map!r} must be a name in conf/label_map/, a file, or null")
+    if chosen.missing is not None and chosen.missing not in get_args(Missing):
+        raise UserError(f"protocol.missing={chosen.missing!r} must be null or one of {', '.join(get_args(Missing))}")
+
+
 def check_prediction(config: DictConfig) -> None:
     """The values of `conf/evaluate.yaml` that `protocol=predict` uses.
 
@@ -111,6 +140,8 @@ def check_prediction(config: DictConfig) -> None:
     _check_whole(config.protocol, {"pictures": 0}, "protocol.")
     if config.get("robustness") is not None:
         raise UserError("robustness puts evaluations to the test, and protocol=predict is none; leave it out")
+    if config.calibration:
+        raise UserError("calibration scales evaluations, and protocol=predict is none; leave it out")
 
 
 def _check_cell(config: DictConfig) -> None:

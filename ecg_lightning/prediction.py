@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from ecg_lightning import provenance
-from ecg_lightning.build import build_budget, build_data, plain
+from ecg_lightning.build import build_budget, build_data, plain, pretraining_data
 from ecg_lightning.data.budget import SealedLabels
 from ecg_lightning.data.module import SPLITS
 from ecg_lightning.data.recordings import RecordDataModule
@@ -103,11 +103,10 @@ def _source(config: DictConfig, checkpoint: EncoderCheckpoint, target: RecordDat
         return _labelled(target)
     except UserError as error:
         none = str(error)
-    pretrained_on = checkpoint.training["config"].get("data")
-    if pretrained_on is not None and pretrained_on["name"] != target.name:
-        shared = OmegaConf.create({**pretrained_on, "cache_dir": config.cache_dir})
+    pretrained_on = pretraining_data(checkpoint, config.cache_dir)
+    if pretrained_on is not None and pretrained_on.name != target.name:
         try:
-            return _labelled(_whole_recordings(shared, checkpoint, "pretraining's data"))
+            return _labelled(_whole_recordings(pretrained_on, checkpoint, "pretraining's data"))
         except UserError as error:
             none = f"{none}; and {error}"
     raise UserError(f"there are no labels to learn from: {none}; or name a data set with data@learn_from=ptbxl")

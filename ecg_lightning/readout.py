@@ -87,6 +87,11 @@ def classification_loss(logits_BC: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(logits_BC, y) if y.ndim == 1 else F.binary_cross_entropy_with_logits(logits_BC, y)
 
 
+def classification_probability(logits_BC: Tensor, multi_label: bool) -> Tensor:
+    """(B, C) probabilities: rows add up to 1 but where an example may carry several labels."""
+    return logits_BC.sigmoid() if multi_label else logits_BC.softmax(dim=-1)
+
+
 def split_span(span_B2: Tensor, parts: int) -> Tensor:
     """Cut spans into equal parts, (B, parts, 2)."""
     share = torch.arange(parts + 1, device=span_B2.device) / parts

@@ -17,18 +17,20 @@ from ecg_lightning.errors import UserError
 SCHEMA = "ecg_lightning.result/2"
 FILENAME = "result.json"
 PREDICTIONS = "predictions.npz"
+CALIBRATED = "calibrated.npz"
 
 
-def write_result(folder: Path, content: Mapping[str, Any]) -> Path:
+def write_result(folder: Path, content: Mapping[str, Any], filename: str = FILENAME) -> Path:
     """Write `result.json` into a cell's folder.
 
     Args:
         folder: made where it is missing.
         content: plain containers; `status` is `done` or `failed`.
+        filename: another one for what is no cell, and not to be collected as one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILENAME
-    partial = folder / f".{FILENAME}.partial"
+    path = folder / filename
+    partial = folder / f".{filename}.partial"
     partial.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False, sort_keys=False) + "\n")
     partial.replace(path)
     return path
@@ -117,6 +119,21 @@ def read_resampled(folder: Path, metric: str) -> NDArray[np.floating[Any]]:
     if not (folder / PREDICTIONS).exists():
         return np.empty(0)
     return _load(folder / PREDICTIONS, [metric]).get(metric, np.empty(0))
+
+
+def write_calibrated(folder: Path, probability: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    """Write what scalers made of a cell's predictions, (M, C) each by scaler, if there are any."""
+    if probability:
+        _save(folder / CALIBRATED, **{name: each.astype(np.float32) for name, each in probability.items()})
+
+
+def read_calibrated(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """What scalers made of a cell's predictions, (M, C) each by scaler; empty where none was asked for.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    return _load(folder / CALIBRATED) if (folder / CALIBRATED).exists() else {}
 
 
 def write_truth(folder: Path, digest: str, truth: Truth) -> None:

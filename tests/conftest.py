@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -86,24 +86,34 @@ def noise_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An `encoder.pt` with random weights, for two leads and windows of 4 s."""
+def save_random(path: Path, target: str, seed: int, **size: Any) -> Path:
+    """An `encoder.pt` with random weights, for two leads and windows of 4 s, that saw nobody."""
     import torch
+    from hydra.utils import get_class
 
     from ecg_lightning.encoders.checkpoint import save_encoder
-    from ecg_lightning.encoders.vit import ViT
     from ecg_lightning.signal import SignalSpec
 
-    torch.manual_seed(7)
-    size = {"dim": 32, "depth": 1, "heads": 2, "patch_seconds": 0.2}
-    encoder = ViT(SignalSpec.of_seconds(100, ("II", "V1"), 4), **size)
-    path = tmp_path_factory.mktemp("run") / "encoder.pt"
+    torch.manual_seed(seed)
+    encoder = get_class(f"ecg_lightning.encoders.{target}")(SignalSpec.of_seconds(100, ("II", "V1"), 4), **size)
     trained_on = {"name": "elsewhere", "fingerprint": "0", "patients": [], "skipped": {}, "substituted_leads": {}}
     training = {"data": trained_on, "config": {}, "objective": "MAE", "epoch": 0, "metrics": {}, "learned": True,
                 "verdict": "it learned", "commit": "unknown"}  # fmt: skip
-    save_encoder(path, encoder, {"_target_": "ecg_lightning.encoders.vit.ViT", **size}, training)
+    save_encoder(path, encoder, {"_target_": f"ecg_lightning.encoders.{target}", **size}, training)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `encoder.pt` with random weights, for two leads and windows of 4 s: a small ViT."""
+    path = tmp_path_factory.mktemp("run") / "encoder.pt"
+    return save_random(path, "vit.ViT", seed=7, dim=32, depth=1, heads=2, patch_seconds=0.2)
+
+
+@pytest.fixture(scope="session")
+def convolutional_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `encoder.pt` like `tiny_checkpoint`, of convolutions with BatchNorm."""
+    return save_random(tmp_path_factory.mktemp("run") / "encoder.pt", "ecg1dcnn.ECG1DCNN", seed=8, width=4)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.objectives.base import Objective
-from ecg_lightning.precheck import check_grid, check_prediction
+from ecg_lightning.precheck import check_grid, check_prediction, check_transfer
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts", "processes"},
@@ -35,15 +35,17 @@ FLOORS: tuple[set[str], ...] = (
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},
+    {"question", "account"},
     {"pretraining", "assessment", "prediction", "adoption"},
-    {"grid"},
+    {"grid", "zero_label"},
+    {"transfer"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""
 
 PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMMANDS = {PACKAGE / "data" / "doctor.py", PACKAGE / "reporting" / "gallery.py"}
+COMMANDS = {PACKAGE / "data" / "doctor.py", PACKAGE / "reporting" / "gallery.py", PACKAGE / "reporting" / "pictures.py"}
 """Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 
@@ -132,6 +134,8 @@ def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> Non
         check_prediction(composed("evaluate", f"{group}='{name}'", "checkpoint=encoder.pt"))
     elif config.protocol.name == "all":
         check_grid(composed("evaluate", f"{group}='{name}'"))
+    elif config.protocol.name == "transfer":
+        check_transfer(composed("evaluate", f"{group}='{name}'"))
     else:
         assert callable(build_protocol(config.protocol.method).fit)
         assert group != "robustness" or build_stress(config.robustness).name == name

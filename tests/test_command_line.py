@@ -62,7 +62,7 @@ MISTAKES = {
     "evaluate.py checkpoint=no/encoder.pt data=mitbih": ["checkpoint=no/encoder.pt", "train.py writes encoder.pt"],
     "evaluate.py checkpoint=x data.spec.fs=50": ["data.spec.fs=50", "the encoder brings"],
     "evaluate.py budget=11": ["budget/11", "per_class"],
-    "evaluate.py checkpoint=x -m budget=10 protocol=foo,linear": ["protocol/foo", "classical, finetune"],
+    "evaluate.py checkpoint=x -m budget=10 protocol=foo,linear": ["protocol/foo", "classical"],
 }
 
 
@@ -147,6 +147,11 @@ def test_a_fault_of_the_program_keeps_its_traceback(capsys: pytest.CaptureFixtur
         ),
         ("protocol.method.features=foo", r"protocol\.method\.features='foo' must be pretrained or random or classical"),
         ("protocol=scratch protocol.method.lr=x", r"protocol\.method\.lr='x' must be a number"),
+        ("protocol=ensemble protocol.method.member.lr=x", r"protocol\.method\.member\.lr='x' must be a number"),
+        (
+            "protocol=finetune protocol.method.recipe=x",
+            r"protocol\.method\.recipe='x' must be full or discriminative or",
+        ),
         ("protocol=scratch protocol.method.batch_size=0", r"protocol\.method\.batch_size=0 must be 1 or more"),
         ("budget.total=x", r"budget\.total='x' must be a whole number"),
     ],

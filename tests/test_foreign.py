@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ecg_lightning import assessment
+from ecg_lightning import question
 from ecg_lightning.adoption import adopt_checkpoint
 from ecg_lightning.assessment import assess
 from ecg_lightning.data.history import stated, united
@@ -330,7 +330,7 @@ def test_two_trainings_together_have_seen_what_either_saw() -> None:
 @pytest.fixture(autouse=True)
 def fresh_setting() -> Iterator[None]:
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 Adopt = Callable[..., Path]
@@ -375,7 +375,7 @@ def test_the_guard_asks_whose_recordings_an_adopted_encoder_was_trained_on(
     def leakage(populations: str, *overrides: str) -> dict[str, Any]:
         (tmp_path / "adopted" / "encoder.pt").unlink(missing_ok=True)
         path = adopted(f"populations={populations}", "spec.seconds=2")
-        assessment._setting.cache_clear()
+        question._setting.cache_clear()
         config = evaluation("ptbxl", "budget=10", "resamples=0", "protocol.beside=[]", f"checkpoint={path}",
                             f"results_dir={tmp_path / 'results'}", *overrides)  # fmt: skip
         result = json.loads((assess(config) / "result.json").read_text())

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from ecg_lightning.assessment import assess, results_folder
+from ecg_lightning.assessment import assess
 from ecg_lightning.errors import UserError
 from ecg_lightning.grid import assess_grid
+from ecg_lightning.question import results_folder
 from ecg_lightning.results import cells, read_predictions, read_result, read_truth
 
 SMALL = ("protocol=all", "protocol.seeds=2", "protocol.budgets=['10','0.5-of-all']", "resamples=50")

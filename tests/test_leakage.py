@@ -14,7 +14,7 @@ import torch
 from conftest import NO_LEAKAGE
 from omegaconf import DictConfig
 
-from ecg_lightning import assessment
+from ecg_lightning import question
 from ecg_lightning.assessment import assess
 from ecg_lightning.build import build_data
 from ecg_lightning.data.mitbih import MITBIH
@@ -28,7 +28,7 @@ from ecg_lightning.results import read_result
 @pytest.fixture(autouse=True)
 def fresh_setting() -> Iterator[None]:
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def leakage_of(evaluation: Callable[..., DictConfig], tmp_path: Path) -> Callabl
         content["training"]["data"] |= pretraining
         config.checkpoint = str(tmp_path / "encoder.pt")
         torch.save(content, config.checkpoint)
-        assessment._setting.cache_clear()  # it goes by the file's name
+        question._setting.cache_clear()  # it goes by the file's name
         result = read_result(assess(config))
         assert result is not None
         return {**result["leakage"], "split": result["split"]}
@@ -181,7 +181,7 @@ def test_a_training_recording_under_another_name_in_the_test_split_is_found(
     folder, train, test = clinic
     assert leakage_of("ptbxl", root=folder) == {**NO_LEAKAGE, "split": "inter-patient"}
     put_in_place_of(folder, train, test)
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     with pytest.raises(
         UserError, match=rf"the training split holds exact copies of 1 recording \({test}\) of the test"
     ):

@@ -19,9 +19,9 @@ from ecg_lightning.evaluation.linear import (
     STRENGTHS,
     LinearProbe,
     choose_strength,
-    fit_logistic,
     to_probability,
 )
+from ecg_lightning.evaluation.logistic import fit_logistic
 
 Array = NDArray[Any]
 

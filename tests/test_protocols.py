@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from ecg_lightning.assessment import assess
 from ecg_lightning.build import build_data, build_protocol
 from ecg_lightning.data.budget import BudgetExceeded, SealedLabels
-from ecg_lightning.data.module import ECGDataModule, Examples
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation import linear
 from ecg_lightning.evaluation.cell import Cell
-from ecg_lightning.evaluation.finetune import FineTune
 from ecg_lightning.results import read_result
 
 FILES = (Path(__file__).resolve().parents[1] / "conf" / "protocol").glob("*.yaml")
-PROTOCOLS = sorted({path.stem for path in FILES} - {"predict", "all"})  # tests/test_prediction.py, tests/test_grid.py
+PROTOCOLS = sorted({path.stem for path in FILES} - {"predict", "all", "transfer"})  # which have tests of their own
 TASKS = {
     "records, many labels": ("ptbxl",),
     "beats": ("mitbih", "data.task=binary"),
@@ -50,7 +46,10 @@ def checkpoint(tiny_checkpoint: Path) -> EncoderCheckpoint:
 
 @pytest.fixture
 def configured(
-    evaluation: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluation: Callable[..., DictConfig],
+    convolutional_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., DictConfig]:
     """A protocol's configuration on a task, cut short."""
     monkeypatch.setattr(linear, "STRENGTHS", linear.STRENGTHS[::3])
@@ -58,8 +57,12 @@ def configured(
     def make(protocol: str, task: tuple[str, ...]) -> DictConfig:
         config = evaluation(*task, f"protocol={protocol}", f"budget.total={LABELS}", f"results_dir={tmp_path}")
         config.resamples, config.protocol.beside = 0, []
-        if "steps" in config.protocol.method:
-            config.protocol.method.steps = 3
+        method = config.protocol.method
+        if "checkpoints" in method:
+            method.checkpoints, method.retrain_steps = [str(convolutional_checkpoint)], 2
+        for taught in (method, method.get("member", {})):
+            if "steps" in taught:
+                taught.steps = 3
         return config
 
     return make
@@ -130,91 +133,3 @@ def test_a_cell_holds_no_label_but_the_sealed_ones(configured, checkpoint, make_
     np.testing.assert_array_equal(y, data.labelled.of("train").y[index])
     np.testing.assert_array_equal(patient, data.store.patient[cell.train.examples.row[index]])
     assert not set(patient) & set(data.store.patient[cell.part("test").examples.row])
-
-
-# ---------------------------------------------------------------- fine-tuning
-
-
-class Waves(ECGDataModule):
-    """Slow and fast waves of random phase under noise: easy to tell apart, though not by their mean."""
-
-    classes = ("slow", "fast")
-
-    def __init__(self, spec: Any, n: int = 80) -> None:
-        super().__init__(name="waves", root=".", spec=spec)
-        rng = np.random.default_rng(0)
-        self.y = np.arange(n) % 2
-        time = np.arange(spec.samples) / spec.fs
-        phase = rng.uniform(0, 2 * np.pi, (n, 1, len(spec.leads)))
-        wave = np.sin(2 * np.pi * np.where(self.y, 7.0, 2.0)[:, None, None] * time[:, None] + phase)
-        signals = (200 * wave + rng.normal(scale=20, size=wave.shape)).astype(np.int16)
-        length = np.full(n, spec.samples)
-        vars(self)["store"] = SimpleNamespace(
-            signals=signals.reshape(-1, len(spec.leads)),
-            start=np.arange(n) * spec.samples,
-            length=length,
-            patient=np.arange(n).astype(str),
-            person=np.arange(n),
-            fingerprint="waves",
-            scale=1000.0,
-        )
-
-    def records(self) -> Any:
-        raise NotImplementedError
-
-    def split_of_records(self, store: Any) -> Any:
-        return np.where(np.arange(len(store.patient)) < 40, 0, 2).astype(np.int8)
-
-    def examples(self, store: Any) -> Examples:
-        row = np.arange(len(store.patient))
-        return Examples(row, 0 * row, self.y, self.split_of_records(store))
-
-
-@pytest.fixture
-def waves(checkpoint: EncoderCheckpoint, make_cell: Callable[..., Cell], tmp_path: Path) -> Callable[..., Cell]:
-    data = Waves(checkpoint.encoder.spec)
-    return lambda seed=0, pretrained=checkpoint: make_cell(pretrained, data, tmp_path, 20, seed)
-
-
-def finetune(init: Any = "pretrained", steps: int = 5) -> FineTune:
-    return FineTune(init, steps, batch_size=8, lr=3e-3, encoder_lr=3e-3, weight_decay=0.05)
-
-
-@pytest.mark.parametrize("init", ["pretrained", "random"])
-def test_the_loss_falls_and_fresh_examples_are_told_apart(waves, init):
-    cell = waves()
-    first, last = (finetune(init, steps).fit(cell) for steps in (1, 80))
-    assert last.details["train_loss"] < 0.1 * first.details["train_loss"]
-    truth = cell.data.labelled.of("test").y
-    assert (last.predict(cell.part("test")).argmax(axis=1) == truth).mean() > 0.9
-
-
-@pytest.mark.parametrize("init", ["pretrained", "random"])
-def test_the_model_seed_alone_decides_the_outcome(waves, init):
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first = predicted(finetune(init), waves())
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(predicted(finetune(init), waves()), first)
-    assert not np.allclose(predicted(finetune(init), waves(seed=1)), first, atol=1e-4)
-
-
-def test_training_from_scratch_knows_nothing_of_the_pretrained_weights(waves, checkpoint):
-    other = replace(checkpoint, encoder=checkpoint.fresh())
-    from_scratch, fine_tuned = (
-        [predicted(finetune(init), waves(pretrained=each)) for each in (checkpoint, other)]
-        for init in ("random", "pretrained")
-    )
-    np.testing.assert_array_equal(*from_scratch)
-    assert not np.allclose(*fine_tuned, atol=1e-4)
-    assert not np.allclose(from_scratch[0], fine_tuned[0], atol=1e-4)
-
-
-def test_fine_tuning_leaves_the_checkpoints_encoder_alone(waves, checkpoint):
-    before = {key: value.clone() for key, value in checkpoint.encoder.state_dict().items()}
-    finetune().fit(waves())
-    after = checkpoint.encoder.state_dict()
-    assert all(torch.equal(after[key], value) for key, value in before.items())
-    assert not checkpoint.encoder.training
-    assert all(parameter.grad is None for parameter in checkpoint.encoder.parameters())

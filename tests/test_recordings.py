@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
-from ecg_lightning import assessment
+from ecg_lightning import assessment, question
 from ecg_lightning.assessment import assess
 from ecg_lightning.data import ingest
 from ecg_lightning.data.budget import BudgetExceeded, LabelBudget
@@ -219,9 +219,9 @@ def half_blind(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Cell, NDArray[np.f
         return SimpleNamespace(predict=lambda part: p, details={})
 
     monkeypatch.setattr(assessment, "build_protocol", lambda config: SimpleNamespace(fit=fit))
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     yield told
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])

@@ -20,15 +20,16 @@ from omegaconf import DictConfig
 from rich.console import Console
 from scipy import stats
 
-from ecg_lightning import assessment
-from ecg_lightning.assessment import assess, cell_folder, results_folder
+from ecg_lightning import assessment, question
+from ecg_lightning.assessment import assess
 from ecg_lightning.build import build_data, build_protocol, plain
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import Cell, Fitted, Part
+from ecg_lightning.question import cell_folder, results_folder
 from ecg_lightning.reporting import tables
 from ecg_lightning.reporting.sweep import summarise_sweep
-from ecg_lightning.reporting.tables import METRICS, budget_order, flatten, grid, summarise
+from ecg_lightning.reporting.tables import METRICS, budget_order, flatten, grid, method_name, summarise
 from ecg_lightning.results import SCHEMA, collect, read_result, write_result
 
 # ---------------------------------------------------------------- the file
@@ -71,9 +72,9 @@ def test_results_are_collected_from_every_depth_in_order(tmp_path):
 
 @pytest.fixture(autouse=True)
 def fresh_setting() -> Iterator[None]:
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     yield
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
 
 
 @pytest.fixture
@@ -402,6 +403,26 @@ def test_a_line_for_each_method_best_first_and_a_column_for_each_budget_in_order
 def test_budgets_stand_in_order_of_size_within_their_kind():
     ordered = ["5", "10", "25", "100", "1000", "2-per-class", "10-per-class", "0.01-of-all", "0.1-of-all", "full"]
     assert sorted(set(ordered), key=budget_order) == ordered
+
+
+@pytest.mark.parametrize(("protocol", "name"), [
+    ("linear", "MAE, linear probe"),
+    ("attentive", "MAE, attentive probe"),
+    ("knn", "MAE, nearest neighbours"),
+    ("prototype", "MAE, class prototypes"),
+    ("semi_supervised", "MAE, semi-supervised"),
+    ("finetune", "MAE, fine-tuned"),
+    ("linear_classical", "classical features, linear probe"),
+    ("knn_random", "random encoder, nearest neighbours"),
+    ("prototype_classical", "classical features, class prototypes"),
+    ("semi_supervised_random", "random encoder, semi-supervised"),
+    ("random_encoder", "random encoder, linear probe"),
+    ("classical", "classical (extra trees)"),
+    ("scratch", "from scratch"),
+    ("ensemble", "ensemble of 3 encoders"),
+])  # fmt: skip
+def test_a_method_is_named_by_whose_features_it_reads_and_how(protocol, name):
+    assert method_name({**result(protocol), "details": {"members": [{}, {}, {}]}}) == name
 
 
 def test_methods_that_were_run_in_several_ways_are_told_apart():

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from ecg_lightning.assessment import assess, cell_folder, open_setting, results_folder
+from ecg_lightning.assessment import assess
 from ecg_lightning.build import build_data
 from ecg_lightning.data.budget import SealedLabels
 from ecg_lightning.data.module import Examples
@@ -35,6 +35,7 @@ from ecg_lightning.evaluation.robustness.recorded_noise import NoiseStress
 from ecg_lightning.evaluation.robustness.wrong_labels import WrongLabels, err
 from ecg_lightning.leads import TWELVE_LEADS, select_leads
 from ecg_lightning.prediction import predict
+from ecg_lightning.question import cell_folder, open_setting, results_folder
 from ecg_lightning.reporting import pretraining_share, robustness
 from ecg_lightning.reporting.sweep import summarise_sweep
 from ecg_lightning.results import cells, read_result

@@ -12,13 +12,13 @@ from conftest import PROJECT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from ecg_lightning.assessment import cell_folder, open_setting
 from ecg_lightning.build import build_data, build_training_data
 from ecg_lightning.cli import refuse_pretraining_keys
 from ecg_lightning.data.share import share_of_patients
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.data.windows import Draw
 from ecg_lightning.errors import UserError
+from ecg_lightning.question import cell_folder, open_setting
 
 SHARES = (0.1, 0.5, 1.0)
 KINDS = {

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from ecg_lightning import assessment
+from ecg_lightning import question
 from ecg_lightning.assessment import assess
 from ecg_lightning.data.module import SPLITS, ECGDataModule
 from ecg_lightning.data.ptbxl import PTBXL
@@ -212,9 +212,9 @@ def test_a_result_says_how_many_labels_pretraining_learned_from(
     names = ("data.name=synthetic", "data.population=synthetic", f"checkpoint={checkpoint}", f"results_dir={tmp_path}")
     config = evaluation("ptbxl", *names, "budget=10", "resamples=10")
     config.protocol.beside = []
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     result = read_result(assess(config))
-    assessment._setting.cache_clear()
+    question._setting.cache_clear()
     assert result is not None and result["leakage"]["pretraining_patients"] == 0
     assert result["encoder"]["pretraining_labels"] == read_checkpoint(checkpoint).training["data"]["labels"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ecg_lightning.data.cinc_file import CinCFile
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.data.recordings import RecordDataModule
-from ecg_lightning.data.snomed import Task, labels_of_codes
+from ecg_lightning.data.snomed import ChallengeWeights, Task, challenge_weights, labels_of_codes
 from ecg_lightning.data.store import Store
 from ecg_lightning.errors import UserError
 
@@ -168,6 +168,16 @@ class CinC(RecordDataModule):
                 "task or add recordings"
             )
         return y
+
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """See `ECGDataModule`."""
+        return frozenset(self._labels.values())
+
+    @cached_property
+    def challenge_weights(self) -> ChallengeWeights | None:  # type: ignore[override]
+        """See `ECGDataModule`."""
+        return challenge_weights(self.tables, self.task)
 
     @cached_property
     def _labels(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from ecg_lightning.data.ingest import prepare
 from ecg_lightning.data.record import RecordFile
 from ecg_lightning.data.share import share_of_patients
+from ecg_lightning.data.snomed import ChallengeWeights
 from ecg_lightning.data.store import Store, digest_numbers
 from ecg_lightning.data.unlabelled import SHORTEST_EPOCH, SPLITS, Split, UnlabelledData
 from ecg_lightning.data.windows import Batch, Batches, LabelledWindows, RawBatch, UnlabelledWindows, Windows
@@ -84,6 +85,8 @@ class ECGDataModule(UnlabelledData):
     classes: tuple[str, ...]
     split_kind: SplitKind = "inter-patient"
     aggregate: Aggregate = "mean"
+    challenge_weights: ChallengeWeights | None = None
+    """How a challenge scored the classes, where they are one's."""
     download: ClassVar[str] = ""
     """How to come by the data, for the message when they are missing."""
 
@@ -112,6 +115,11 @@ class ECGDataModule(UnlabelledData):
     def multi_label(self) -> bool:
         """Whether an example may carry several labels."""
         return self.labelled.y.ndim == 2
+
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """Every name that a class of the task may have; `classes` are those that occur."""
+        return frozenset(self.classes)
 
     @cached_property
     def store(self) -> Store:

@@ -96,6 +96,11 @@ class PTBXL(RecordDataModule):
         present = {code for text in self._database["scp_codes"] for code in statements(text) or ()}
         return tuple(sorted({label for code, label in self._labels.items() if code in present}))
 
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """See `ECGDataModule`."""
+        return frozenset(self._labels.values())
+
     @cached_property
     def _labels(self) -> dict[str, str]:
         """The label that each statement gives in this task."""

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ecg_lightning.data.regular import regular_size
 from ecg_lightning.errors import UserError
@@ -42,8 +44,25 @@ TABLES: dict[Task, tuple[Table, ...]] = {
     "all": (SCORED_2020, SCORED_2021, UNSCORED),
 }
 
+NORMAL = "426783006"
+"""Sinus rhythm, which the challenges gave to a recording when in doubt."""
+
 _CODE = re.compile(r"\d{6,18}", re.ASCII)
 """A SNOMED CT identifier."""
+
+
+class ChallengeWeights(NamedTuple):
+    """How a challenge scored.
+
+    Attributes:
+        names: the K scored diagnoses, named as `labels_of_codes` does.
+        credit: (K, K) what giving the diagnosis of a column earns where that of the row is true.
+        normal: the name whose recordings are normal.
+    """
+
+    names: tuple[str, ...]
+    credit: NDArray[np.float64]
+    normal: str
 
 
 def labels_of_codes(folder: Path, task: Task) -> dict[str, str]:
@@ -73,6 +92,34 @@ def labels_of_codes(folder: Path, task: Task) -> dict[str, str]:
         if table in WEIGHTS:
             same += [*_noted(rows), *_weighted_as_one(folder, table, own)]
     return _joined(abbreviation, same)
+
+
+def challenge_weights(folder: Path, task: Task) -> ChallengeWeights | None:
+    """The scoring matrix of a task, diagnoses that count as one taken together; None where it is no challenge's own.
+
+    Args:
+        folder: where the tables lie.
+        task: see `labels_of_codes`.
+
+    Raises:
+        UserError: see `labels_of_codes`, or the matrix is not the published one.
+    """
+    if len(TABLES[task]) > 1:
+        return None
+    weights, labels = WEIGHTS[TABLES[task][0]], labels_of_codes(folder, task)
+    rows = _read(folder, weights)
+    headings = [str(heading) for heading in rows.columns[1:]]
+    credit_DD = rows.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    named = [labels[_CODE.findall(heading)[0]] for heading in headings]
+    names = list(dict.fromkeys(named))
+    first, place = [named.index(name) for name in names], [names.index(name) for name in named]
+    square = rows.iloc[:, 0].tolist() == headings and NORMAL in labels and np.isfinite(credit_DD).all()
+    if not square or (credit_DD[first][:, first][place][:, place] != credit_DD).any():
+        raise UserError(
+            f"{folder / weights.name}: is no square of numbers, with {NORMAL} among its codes, that weighs alike what "
+            f"counts as one diagnosis; {_remedy(folder, weights)}"
+        )
+    return ChallengeWeights(tuple(names), credit_DD[first][:, first], labels[NORMAL])
 
 
 def _noted(rows: pd.DataFrame) -> Iterator[Set[str]]:

@@ -43,6 +43,15 @@ class Encoder(nn.Module):
         """
         return samples
 
+    def depth_order(self) -> list[nn.Module]:
+        """Its layers from the input to the output, to be trained at rates of their own.
+
+        They are its children in the order in which they were made, a stack's members one by one, unless the encoder
+        knows better. Every parameter lies in one of them, but for the encoder's own, which stand at the input.
+        """
+        stacks = nn.Sequential | nn.ModuleList
+        return [layer for child in self.children() for layer in (child if isinstance(child, stacks) else [child])]
+
     def pool(self, t_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         """Features of a window: the mean of its tokens, unless the encoder knows better.
 

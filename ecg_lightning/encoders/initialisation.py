@@ -7,7 +7,7 @@ from torch import nn
 
 def he_normal(module: nn.Module) -> None:
     """Weights that keep the spread of a signal through ReLUs (He et al. 2015), biases 0; for `nn.Module.apply`."""
-    if isinstance(module, nn.Conv1d | nn.Linear):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

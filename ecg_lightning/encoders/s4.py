@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecg_lightning.encoders.base import CausalEncoder, Encoder, token_validity
 from ecg_lightning.encoders.conv_stem import ConvStem
@@ -39,6 +39,10 @@ class S4(Encoder):
         z_BND = self.stem(x_BLT, valid_BT)
         out: Tensor = self.state_spaces(z_BND, token_validity(valid_BT, z_BND.shape[1]))
         return out
+
+    def depth_order(self) -> list[nn.Module]:
+        """See `Encoder.depth_order`."""
+        return [self.stem, *self.state_spaces.blocks, self.state_spaces.norm]
 
     def fit_length(self, samples: int) -> int:
         """See `Encoder.fit_length`; whole shares."""
@@ -78,3 +82,7 @@ class S4Causal(CausalEncoder):
         """See `CausalEncoder.context`."""
         out: Tensor = self.state_spaces(z_BNE, valid_BN)
         return out
+
+    def depth_order(self) -> list[nn.Module]:
+        """See `Encoder.depth_order`."""
+        return [self.stem, *self.state_spaces.blocks, self.state_spaces.norm]

@@ -56,6 +56,10 @@ class ViT(PatchEncoder):
         out: Tensor = self.transformer(t_BKD, valid_BK)
         return out
 
+    def depth_order(self) -> list[nn.Module]:
+        """See `Encoder.depth_order`; the embedding, the blocks, the norm."""
+        return [self.project, *self.transformer.blocks, self.transformer.norm]
+
     def _check(self, samples: int) -> None:
         if samples % self.patch:
             raise UserError(

@@ -11,20 +11,22 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from ecg_lightning.data.windows import to_signal
+from ecg_lightning.data.module import Examples
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.classical.hand_made import HandMade
-from ecg_lightning.readout import WINDOW_PARTS, read_out
+from ecg_lightning.evaluation.classical.welch_features import Welch
+from ecg_lightning.evaluation.one_pass import one_pass
+from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
 
-Which = Literal["pretrained", "random", "classical"]
-"""Whose features: the pretrained encoder's, those of the same architecture with random weights, or hand-made ones."""
+Which = Literal["pretrained", "random", "classical", "welch"]
+"""Whose features: the pretrained encoder's, those of the same architecture with random weights, or, without an encoder,
+hand-made ones or power spectra."""
 
 FEATURES_VERSION = 4
 """Part of the cache's key: raise it when the features change."""
@@ -72,6 +74,10 @@ class FeatureSpace:
         """(N, F) of any examples."""
         return _standardised(self, part.digest, _Hidden(part))
 
+    def unstandardised(self, weight_FC: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Weights on features as they come from the source, that say what `weight_FC` says of standardised ones."""
+        return weight_FC / self._usual[1][:, None]
+
     def _blocks(self, part: Part) -> _Blocks:
         names = [self.source.key, self._train.digest]
         names += [part.digest] if part.digest != self._train.digest else []
@@ -100,7 +106,8 @@ def feature_space(cell: Cell, which: Which) -> FeatureSpace:
         cell: names the encoder, the data set and the folder of cached features.
         which: whose features.
     """
-    source: FeatureSource = HandMade() if which == "classical" else EncoderFeatures(cell.checkpoint, which)
+    alone: dict[str, Callable[[], FeatureSource]] = {"classical": HandMade, "welch": Welch}
+    source = alone[which]() if which in alone else EncoderFeatures(cell.checkpoint, which)
     return _space(source.key, cell.train.digest, cell.cache_dir, _Hidden((source, cell.train)))
 
 
@@ -127,8 +134,12 @@ class EncoderFeatures:
     def describe(self, train: Part, part: Part) -> Sequence[Matrix]:
         """See `FeatureSource`."""
         del train
-        encoder = self.checkpoint.encoder if self.which == "pretrained" else _random(self.checkpoint)
-        return describe(encoder, part, f"{part.label}, {self.which} encoder")
+        return describe(self.encoder, part, f"{part.label}, {self.which} encoder")
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Whose tokens are read out."""
+        return self.checkpoint.encoder if self.which == "pretrained" else _random(self.checkpoint)
 
 
 def describe(encoder: Encoder, part: Part, label: str) -> Sequence[Matrix]:
@@ -143,24 +154,37 @@ def describe(encoder: Encoder, part: Part, label: str) -> Sequence[Matrix]:
     return [beat, relative_to_record(beat, examples.row), window, intervals]
 
 
+def weights_on_read_out(
+    weight_FC: NDArray[np.floating[Any]], dim: int, examples: Examples
+) -> NDArray[np.floating[Any]]:
+    """What weights on the features of `describe` say of what `read_out` gives for an example.
+
+    Its recording's median, its rhythm and its length are no part of the example's own signal: they count as constants.
+
+    Args:
+        weight_FC: (F, C).
+        dim: the encoder's.
+        examples: that were described.
+
+    Returns:
+        (R, C).
+    """
+    if examples.span is None:
+        return weight_FC
+    beat, rest = np.split(weight_FC, [BEAT_PARTS * dim])
+    if examples.rr is not None:
+        relative, rest = np.split(rest, [BEAT_PARTS * dim])
+        beat = beat + relative
+    return np.concatenate([beat, rest[:dim]])
+
+
 def embed(encoder: Encoder, part: Part, label: str) -> Matrix:
     """Embed examples with a progress bar.
 
     Returns:
         (N, F) float32; see `read_out`.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder, data = encoder.to(device).eval(), part.data
-    parts = []
-    with (
-        torch.inference_mode(),
-        part.condition.drawing(),
-        tqdm(total=len(part), desc=f"embedding {label}", unit=" windows") as bar,
-    ):
-        for raw in data.loader(data.windows(part.examples), shuffle=False):
-            batch = to_signal(raw.to(device), data.spec, part.condition)
-            parts.append(read_out(encoder, batch).float().cpu())
-            bar.update(len(batch.x))
+    parts = one_pass(part, encoder, lambda batch: read_out(encoder, batch).float().cpu(), f"embedding {label}")
     features: Matrix = torch.cat(parts).numpy()
     return features
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,25 @@ def find_leakage(training: Mapping[str, Any], data: ECGDataModule) -> Leakage:
         tuple(store.record_id[test_rows[in_pretraining]].tolist()),
         tuple(store.record_id[apart[in_training]].tolist()),
     )
+
+
+def united(each: Sequence[Leakage]) -> Leakage:
+    """What a test split has in common with what several encoders, at least one, were made of together.
+
+    Args:
+        each: of one encoder each, on the same data.
+    """
+    return replace(
+        each[0],
+        pretraining=Shared(
+            _union(one.pretraining.patients for one in each), _union(one.pretraining.unclear for one in each)
+        ),
+        pretraining_copies=_union(one.pretraining_copies for one in each),
+    )
+
+
+def _union(each: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted(set().union(*each)))
 
 
 def _named(recordings: tuple[str, ...]) -> str:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.bootstrap import Floats, draw_resamples, percentile_interval, weighted_ranking
+from ecg_lightning.data.snomed import ChallengeWeights
+from ecg_lightning.evaluation import confusion
+from ecg_lightning.evaluation.aami import is_aami, j_kappa
+from ecg_lightning.evaluation.bootstrap import (
+    Floats,
+    Resamples,
+    Samples,
+    draw_resamples,
+    percentile_intervals,
+    sums_by_group,
+)
+from ecg_lightning.evaluation.challenge import challenge_metric
+from ecg_lightning.evaluation.decisions import decided_by_class, decided_by_label
+from ecg_lightning.evaluation.fmax import fmax
+from ecg_lightning.evaluation.predictions import check_predictions
+from ecg_lightning.evaluation.ranking import weighted_ranking
 
 Array = NDArray[Any]
 
 MACRO = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "average_precision")
-"""The metrics that say one number of all classes."""
+"""The metrics of every task that say one number of all classes."""
+
+
+CUT = 0.5
+"""A label is decided for above this probability."""
 
 
 class Judged(NamedTuple):
@@ -24,8 +40,9 @@ class Judged(NamedTuple):
 
     Attributes:
         report: see `score`.
-        resampled: (R,) each of `MACRO` in every resample, NaN where it is undefined. Two sets of predictions for the
-            same rows meet the same resamples, so that their differences are paired.
+        resampled: (R,) each of `MACRO`, and the task's other metrics of all classes, in every resample; NaN where one
+            is undefined. Two sets of predictions for the same rows meet the same resamples, so that their differences
+            are paired.
     """
 
     report: dict[str, Any]
@@ -40,7 +57,14 @@ def score(
 
 
 def judge(
-    y: Array, probability: Array, classes: Sequence[str], groups: Array, *, resamples: int = 1000, seed: int = 0
+    y: Array,
+    probability: Array,
+    classes: Sequence[str],
+    groups: Array,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    challenge: ChallengeWeights | None = None,
 ) -> Judged:
     """All metrics of one set of predictions, each with a 95 % bootstrap interval over groups.
 
@@ -51,9 +75,15 @@ def judge(
     | `macro_f1`, `f1/CLASS` | of the most probable class | of decisions `probability > 0.5` |
     | `macro_auroc`, `auroc/CLASS` | each class against the rest | each label |
     | `average_precision`, `average_precision/CLASS` | each class against the rest | each label |
+    | `kappa`, `mcc` | see `confusion` | |
+    | `sensitivity/CLASS`, `specificity/CLASS`, `ppv/CLASS` | each class against the rest | |
+    | `j_kappa` | where beats S and V are among the classes, see `aami` | |
+    | `fmax` | | see `fmax` |
+    | `challenge_metric` | | of decisions `probability > 0.5`, see `challenge` |
 
-    A class without a positive row has no F1, recall, AUROC or average precision, even where it is predicted; one
-    without a negative row has no AUROC and no specificity. Such values are None and left out of the macro means.
+    A class without a positive row has no F1, recall, PPV, AUROC or average precision, even where it is predicted; one
+    without a negative row has no AUROC and no specificity, one that is never predicted no PPV. Such values are None
+    and left out of the macro means.
 
     Resamples draw groups, not rows, since the beats of one patient are alike; those that lose a class are drawn
     again (see `bootstrap.draw_resamples`). Where that cannot succeed, `resamples_kept` is 0: each interval then comes
@@ -67,94 +97,99 @@ def judge(
         groups: (N,) the patient (or record) of each row.
         resamples: number of bootstrap resamples; 0 for values alone.
         seed: of the bootstrap.
+        challenge: how a challenge scored the classes, where they are one's.
 
     Returns:
         The report: each metric as `{"value": v, "low": l, "high": h}` (None where undefined); `undefined`, the keys of
-        the metrics whose value is None; `resamples_kept`, the number of resamples that hold every class;
-        `complete_share`, their share among all that were drawn: the smaller, the more the intervals depend on drawing
-        again.
+        the metrics whose value is None; `confusion`, counts (C, C) with the truth in rows, multi-label (C, 2, 2);
+        `resamples_kept`, the number of resamples that hold every class; `complete_share`, their share among all that
+        were drawn: the smaller, the more the intervals depend on drawing again.
 
     Raises:
         UserError: shapes disagree, a probability is NaN or outside [0, 1], or `y` names no class.
     """
     y, probability, groups = np.asarray(y), np.asarray(probability), np.asarray(groups)
-    _check(y, probability, classes, groups)
-    single_label = y.ndim == 1
-    truth_NC = _one_hot(y, len(classes)) if single_label else y.astype(bool)
-    decision_NC = _one_hot(probability.argmax(axis=1), len(classes)) if single_label else probability > 0.5
-    group_N = np.unique(groups, return_inverse=True)[1]
-
-    counts = _count(truth_NC, decision_NC, group_N)
-    drawn = draw_resamples(np.concatenate([counts.true > 0, counts.true < counts.rows], axis=1), resamples, seed)
-    weights_GR = _weights(drawn.counts, counts.rows)
-    f1_RC, recall_RC, specificity_RC, accuracy_R = _decision_metrics(counts, weights_GR, single_label)
-    auroc_RC, precision_RC = _ranking_metrics(truth_NC, probability, group_N, weights_GR)
-
-    metrics = {
-        "accuracy": accuracy_R,
-        "balanced_accuracy": _macro(recall_RC if single_label else (recall_RC + specificity_RC) / 2),
-        "macro_f1": _macro(f1_RC),
+    check_predictions(y, probability, classes, groups)
+    # Nobody is drawn where nothing is resampled: all rows may be one group.
+    group_N = np.unique(groups, return_inverse=True)[1] if resamples else np.zeros(len(y), dtype=np.int64)
+    truth_NC = y[:, None] == np.arange(len(classes)) if y.ndim == 1 else y.astype(bool)
+    drawn, samples = _draw(truth_NC, group_N, resamples, seed)
+    decisions = (_exclusive if y.ndim == 1 else _independent)(y, probability, classes, samples)
+    auroc_RC, precision_RC = weighted_ranking(truth_NC, probability, samples)
+    overall = {
+        "accuracy": decisions.accuracy,
+        "balanced_accuracy": _macro(decisions.recall),
+        "macro_f1": _macro(decisions.by_class["f1"]),
         "macro_auroc": _macro(auroc_RC),
         "average_precision": _macro(precision_RC),
+        **decisions.overall,
     }
-    for name, values_RC in {"f1": f1_RC, "auroc": auroc_RC, "average_precision": precision_RC}.items():
-        metrics |= {f"{name}/{label}": values_RC[:, c] for c, label in enumerate(classes)}
-    report: dict[str, Any] = {name: _with_interval(values_R) for name, values_R in metrics.items()}
+    if challenge is not None:
+        overall["challenge_metric"] = challenge_metric(truth_NC, probability > CUT, classes, challenge, samples)
+    by_class = {**decisions.by_class, "auroc": auroc_RC, "average_precision": precision_RC}
+    metrics = overall | {
+        f"{name}/{label}": values_RC[:, c] for name, values_RC in by_class.items() for c, label in enumerate(classes)
+    }
+    report: dict[str, Any] = _with_intervals(metrics)
     report |= {
         "undefined": [name for name, metric in report.items() if metric["value"] is None],
+        "confusion": decisions.confusion,
         "resamples_kept": drawn.counts.shape[1] if drawn.complete else 0,
         "complete_share": drawn.complete_share,
     }
-    return Judged(report, {name: metrics[name][1:] for name in MACRO})
+    return Judged(report, {name: values_R[1:] for name, values_R in overall.items()})
 
 
-class _Counts(NamedTuple):
-    """Rows of each group: all (G, 1), of each class, decided to be of it, and both (G, C)."""
-
-    rows: Floats
-    true: Floats
-    decided: Floats
-    hit: Floats
-
-
-def _count(truth_NC: Array, decision_NC: Array, group_N: Array) -> _Counts:
-    """Count rows by group: sort by group, then add up each run."""
-    order = np.argsort(group_N, kind="stable")
-    starts = np.searchsorted(group_N[order], np.arange(group_N.max() + 1))
-    columns = (np.ones_like(truth_NC[:, :1]), truth_NC, decision_NC, truth_NC & decision_NC)
-    return _Counts(*(np.add.reduceat(column[order], starts, axis=0, dtype=np.float64) for column in columns))
+def _draw(truth_NC: Array, group_N: Array, resamples: int, seed: int) -> tuple[Resamples, Samples]:
+    """Resamples that hold every class and, if possible, its opposite; samples have the test set itself before them."""
+    groups = group_N.max() + 1
+    holds_GM = np.concatenate([sums_by_group(side, group_N, groups) > 0 for side in (truth_NC, ~truth_NC)], axis=1)
+    drawn = draw_resamples(holds_GM, resamples, seed)
+    return drawn, Samples(group_N, np.concatenate([np.ones((1, groups)), drawn.counts.T]))
 
 
-def _weights(counts_GR: Array, rows_G1: Floats) -> Floats:
-    """Weights of the test set itself, in which every group counts once, followed by those of its resamples."""
-    weights_GR = np.concatenate([np.ones((len(counts_GR), 1), dtype=np.int64), counts_GR], axis=1)
-    # float32 is twice as fast, and still counts exactly up to 2**24.
-    exact = np.float32 if (rows_G1.T @ weights_GR).max() < 2**24 else np.float64
-    return weights_GR.astype(exact, order="C")
+class _Decisions(NamedTuple):
+    """What decisions are worth in each sample.
+
+    Attributes:
+        accuracy: (R,).
+        recall: (R, C) what balanced accuracy is the mean of.
+        by_class: (R, C) each metric of a class.
+        overall: (R,) the task's own metrics of all classes.
+        confusion: counts of the test set itself.
+    """
+
+    accuracy: Floats
+    recall: Floats
+    by_class: dict[str, Floats]
+    overall: dict[str, Floats]
+    confusion: list[Any]
 
 
-def _decision_metrics(counts: _Counts, weights_GR: Floats, single_label: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """F1, recall and specificity (R, C), NaN where undefined, and accuracy (R,) of each resample."""
-    weights_RG = weights_GR.T.astype(np.float64)
-    rows, true, decided, hit = (weights_RG @ count for count in counts)
-    rejected = rows - true - decided + hit
-    accuracy = hit.sum(axis=1) / rows[:, 0] if single_label else ((hit + rejected) / rows).mean(axis=1)
-    with np.errstate(invalid="ignore"):
-        f1 = np.where(true > 0, 2 * hit / (true + decided), np.nan)
-        return f1, hit / true, rejected / (rows - true), accuracy
+def _exclusive(y_N: Array, probability_NC: Array, classes: Sequence[str], samples: Samples) -> _Decisions:
+    """Of classes that exclude one another, the most probable is decided for."""
+    decision_N = probability_NC.argmax(axis=1)
+    matrix_RCC = confusion.resampled(y_N, decision_N, len(classes), samples)
+    decided = decided_by_class(matrix_RCC)
+    by_class = {name: getattr(decided, name) for name in ("f1", "sensitivity", "specificity", "ppv")}
+    overall = {"kappa": confusion.kappa(matrix_RCC), "mcc": confusion.mcc(matrix_RCC)}
+    overall["kappa"][0] = confusion.measured_kappa(y_N, decision_N, len(classes))
+    if is_aami(classes):
+        overall["j_kappa"] = j_kappa(matrix_RCC, classes)
+    accuracy_R = decided.hit.sum(axis=1) / decided.rows[:, 0]
+    counts = confusion.counts(y_N, decision_N, len(classes))
+    return _Decisions(accuracy_R, decided.sensitivity, by_class, overall, counts)
 
 
-def _ranking_metrics(
-    truth_NC: Array, probability_NC: Array, group_N: Array, weights_GR: Floats
-) -> tuple[Floats, Floats]:
-    """AUROC and average precision (R, C), NaN where undefined, of each resample."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    # The products are too small to share among cores: the classes are shared instead.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor() as pool:
-        rank = partial(weighted_ranking, group_N=group_N, weights_GR=weights_GR)
-        auroc_CR, precision_CR = zip(*pool.map(rank, truth_NC.T, probability_NC.T), strict=True)
-    return np.stack(auroc_CR, axis=1), np.stack(precision_CR, axis=1)
+def _independent(y_NC: Array, probability_NC: Array, classes: Sequence[str], samples: Samples) -> _Decisions:
+    """Each label is decided for or against by itself."""
+    truth_NC, decision_NC = y_NC.astype(bool), probability_NC > CUT
+    decided = decided_by_label(truth_NC, decision_NC, samples)
+    accuracy_R = ((decided.hit + decided.rejected) / decided.rows).mean(axis=1)
+    recall_RC = (decided.sensitivity + decided.specificity) / 2
+    overall = {"fmax": fmax(truth_NC, probability_NC, samples)}
+    counts = confusion.counts(y_NC, decision_NC, len(classes))
+    return _Decisions(accuracy_R, recall_RC, {"f1": decided.f1}, overall, counts)
 
 
 def _macro(values_RC: Floats) -> Floats:
@@ -163,40 +198,11 @@ def _macro(values_RC: Floats) -> Floats:
     return defined_RC.mean(axis=1) if defined_RC.size else values_RC[:, 0]
 
 
-def _with_interval(values_R: Floats) -> dict[str, float | None]:
-    """The test set's own value, first of `values_R`, with the interval of the others."""
-    value = float(values_R[0])
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    low, high = percentile_interval(values_R[1:]) or (None, None)
-    return {"value": value, "low": low, "high": high}
-
-
-def _one_hot(index_N: Array, classes: int) -> NDArray[np.bool_]:
-    hot: NDArray[np.bool_] = index_N[:, None] == np.arange(classes)
-    return hot
-
-
-def _check(y: Array, probability: Array, classes: Sequence[str], groups: Array) -> None:
-    """Raise the one UserError that fits, if any."""
-    n, c = len(y) if y.ndim else 0, len(classes)
-    if n == 0 or probability.shape != (n, c):
-        raise UserError(f"probability: shape {probability.shape} must be (rows of y, classes) = ({n}, {c}), not empty")
-    if y.shape not in ((n,), (n, c)):
-        raise UserError(f"y: shape {y.shape} must be ({n},) for single-label or ({n}, {c}) for multi-label")
-    if groups.shape != (n,):
-        raise UserError(f"groups: shape {groups.shape} must be ({n},), one patient or record for each row")
-    if len(set(classes)) != c:
-        raise UserError(f"classes: {list(classes)} names a class twice; give each its own name")
-    if not np.issubdtype(y.dtype, np.integer) and y.dtype != bool:
-        raise UserError(f"y: {y.dtype} must be integers or bool; convert class names or probabilities first")
-    highest = c - 1 if y.ndim == 1 else 1
-    if y.min() < 0 or y.max() > highest:
-        raise UserError(f"y: values {y.min()}..{y.max()} must lie within 0..{highest}; check the order of `classes`")
-    if np.isnan(probability).any():
-        rows = int(np.isnan(probability).any(axis=1).sum())
-        raise UserError(f"probability: NaN in {rows} of {n} rows; the model diverged, look at its training loss")
-    # A mean of float32 probabilities may pass 1 by rounding.
-    if probability.min() < 0 or probability.max() > 1 + 1e-6:
-        low, high = probability.min(), probability.max()
-        raise UserError(f"probability: values {low:.4g}..{high:.4g} must lie within 0..1; apply softmax or sigmoid")
+def _with_intervals(metrics: dict[str, Floats]) -> dict[str, dict[str, float | None]]:
+    """The test set's own value of each metric, its first, with the interval of the others."""
+    values_RM = np.stack(list(metrics.values()), axis=1)
+    report: dict[str, dict[str, float | None]] = {}
+    for name, value, interval in zip(metrics, values_RM[0].tolist(), percentile_intervals(values_RM[1:]), strict=True):
+        ends: tuple[float | None, ...] = (None, None, None) if np.isnan(value) else (value, *(interval or (None, None)))
+        report[name] = dict(zip(("value", "low", "high"), ends, strict=True))
+    return report

@@ -16,7 +16,8 @@ from ecg_lightning.data.module import SPLITS, ECGDataModule, Split
 from ecg_lightning.data.windows import Draw, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.linear import COARSE, DEFAULT_STRENGTH, fit_logistic, to_probability
+from ecg_lightning.evaluation.linear import DEFAULT_STRENGTH, to_probability
+from ecg_lightning.evaluation.logistic import fit_logistic
 from ecg_lightning.evaluation.metrics import score
 from ecg_lightning.readout import read_out
 
@@ -79,7 +80,7 @@ class OnlineProbe:
         return torch.cat(parts).numpy(), self.data.labelled.y[which.which]
 
     def _linear(self, train: _Described, x: Matrix) -> Matrix:
-        weight, bias = fit_logistic(train.x, train.y, len(self.data.classes), DEFAULT_STRENGTH, COARSE)
+        weight, bias = fit_logistic(train.x, train.y, len(self.data.classes), DEFAULT_STRENGTH)
         return to_probability(x @ weight + bias, train.y.ndim == 2)
 
     def _neighbours(self, train: _Described, x: Matrix) -> Matrix:

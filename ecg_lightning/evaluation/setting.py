@@ -30,6 +30,7 @@ class Setting:
         self.checkpoint = checkpoint
         self.data = data
         self._drawn: dict[tuple[LabelBudget, int], NDArray[np.int64]] = {}
+        self._leakage: dict[int, tuple[EncoderCheckpoint, Leakage]] = {}
 
     @cached_property
     def train(self) -> Examples:
@@ -50,20 +51,35 @@ class Setting:
             )
         return test
 
+    @cached_property
+    def validation(self) -> Examples:
+        """The validation split, of which only calibration reads labels.
+
+        Raises:
+            UserError: it is empty.
+        """
+        held = self.data.labelled.of("val")
+        if not len(held.row):
+            raise UserError(
+                f"calibration: data={self.data.name} has no labelled example in its validation split to learn from; "
+                f"leave calibration out or add recordings to {self.data.root}"
+            )
+        return held
+
     @property
     def test_patient(self) -> NDArray[np.int64]:
         """(M,) whose each judged test example is."""
-        return self._patient_number[self.test.row][_first(self.test)]
+        return self._patient_number[self.test.row][first_of_each(self.test)]
 
     @property
     def truth(self) -> NDArray[np.integer[Any]]:
         """(M,) or (M, C) labels of what is judged: whole recordings where examples are windows of them."""
-        return self.test.y[_first(self.test)]
+        return self.test.y[first_of_each(self.test)]
 
     @property
     def test_record(self) -> NDArray[np.str_]:
         """(M,) the recording of each judged test example."""
-        record: NDArray[np.str_] = self.data.store.record_id[self.test.row][_first(self.test)]
+        record: NDArray[np.str_] = self.data.store.record_id[self.test.row][first_of_each(self.test)]
         return record
 
     @cached_property
@@ -79,10 +95,12 @@ class Setting:
         """From the test examples, (N, C), to what is judged, (M, C): windows of one recording become one."""
         return aggregate(probability, self.test.unit, self.data.aggregate, self.data.multi_label)
 
-    @cached_property
-    def leakage(self) -> Leakage:
-        """What the test split has in common with pretraining and with the training split."""
-        return find_leakage(self.checkpoint.training, self.data)
+    def leakage_of(self, checkpoint: EncoderCheckpoint) -> Leakage:
+        """What the test split has in common with an encoder's pretraining and with the training split."""
+        number = id(checkpoint)  # not its digest: of one encoder, two files may say that it saw different people
+        if number not in self._leakage:
+            self._leakage[number] = checkpoint, find_leakage(checkpoint.training, self.data)
+        return self._leakage[number][1]
 
     def cell(self, budget: LabelBudget, seed: int, model_seed: int, cache_dir: Path) -> Cell:
         """The cell of a budget and a seed, its other labels sealed.
@@ -101,7 +119,7 @@ class Setting:
             UserError: the data cannot serve the budget.
         """
         if (budget, seed) not in self._drawn:
-            train, first = self.train, _first(self.train)
+            train, first = self.train, first_of_each(self.train)
             chosen = first[budget.draw(train.y[first], self._patient_number[train.row[first]], self.data.classes, seed)]
             if train.unit is not None:
                 chosen = np.flatnonzero(np.isin(train.unit, train.unit[chosen]))
@@ -142,7 +160,7 @@ def aggregate(
     return joined / np.bincount(place)[:, None]
 
 
-def _first(examples: Examples) -> NDArray[np.int64]:
+def first_of_each(examples: Examples) -> NDArray[np.int64]:
     """(M,) the first example of each unit, in order of the units; every one where each stands for itself."""
     if examples.unit is None:
         return np.arange(len(examples.row))

@@ -58,7 +58,7 @@ def draw_before_after(
         0.012, 0.97, name, transform=axes.transAxes, family=FONT, fontsize=11, fontweight="bold", color=INK, va="top"
     )
     with TemporaryDirectory() as folder:
-        return save_png(figure, Path(folder) / "picture.png").read_bytes()
+        return save_png(figure, Path(folder) / "picture.png", on_paper=True).read_bytes()
 
 
 def _range(before_T: NDArray[np.floating], after_T: NDArray[np.floating]) -> tuple[float, float]:

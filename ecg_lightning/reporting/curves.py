@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.evaluation.intervals import seed_interval
-from ecg_lightning.reporting.style import FONT, GREY, INK, method_colours, new_figure, points, save_png
+from ecg_lightning.reporting.style import (
+    FONT,
+    GREY,
+    GRID,
+    INK,
+    method_colours,
+    new_figure,
+    points,
+    quiet_axes,
+    save_png,
+    write_heading,
+)
 from ecg_lightning.reporting.tables import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -36,6 +47,7 @@ def label_efficiency(
     metric: str = "macro_f1",
     title: str = "",
     chance: float | None = None,
+    axis: str = "labelled examples",
 ) -> Path:
     """Draw a line per method over the number of labels: the mean over seeds, its 95 % t-interval, each seed a dot.
 
@@ -45,6 +57,7 @@ def label_efficiency(
         metric: name of the metric, for the axis.
         title: above the curves.
         chance: the metric of a guess, drawn dashed.
+        axis: what the budgets are numbers of.
 
     Returns:
         The path written.
@@ -55,7 +68,7 @@ def label_efficiency(
     """
     table = _checked(rows).rename(columns={"budget": "at"})
     places = _places(table["at"])
-    return draw_curves(table, places, path, metric, title, "labelled examples (log scale)", apart=FULL, chance=chance)
+    return draw_curves(table, places, path, metric, title, f"{axis} (log scale)", apart=FULL, chance=chance)
 
 
 def draw_curves(
@@ -95,7 +108,7 @@ def draw_curves(
     _dress(axes, places, metric, axis, margin=0.05 + DODGE * len(colours) / 2)
     if chance is not None:
         ends.append(("chance", GREY, axes.get_xlim()[1], chance))
-    _write_heading(axes, textwrap.fill(title, 55), table, height)
+    write_heading(axes, textwrap.fill(title, 55), _note(table), height)
     _write_names(axes, ends, NAME_PITCH / height)
     return save_png(figure, path, margin_mm=MARGIN)
 
@@ -194,21 +207,16 @@ def _dress(axes: Axes, places: Mapping[Any, float], metric: str, axis: str, marg
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel(axis, family=FONT, fontsize=10, color=INK, labelpad=5)
     axes.set_ylabel(METRIC_NAMES.get(metric, metric.replace("_", " ")), family=FONT, fontsize=10, color=INK, labelpad=5)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=points(0.2), zorder=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=points(0.25))
-    axes.tick_params(labelsize=9, labelfontfamily=FONT, color=GREY, labelcolor=INK, length=3)
+    axes.grid(axis="y", color=GRID, linewidth=points(0.2), zorder=0)
+    quiet_axes(axes)
 
 
-def _write_heading(axes: Axes, title: str, table: pd.DataFrame, height: float) -> None:
+def _note(table: pd.DataFrame) -> str:
     seeds = table.groupby(["method", "at"], sort=False).size()
     fewest, most = int(seeds.min()), int(seeds.max())
     count = f"{most}" if fewest == most else f"{fewest} to {most}"
     alone = "one seed, 95 % interval over test patients" if "low" in table else "one seed"
-    note = alone if most == 1 else f"mean and 95 % t-interval over {count} seeds; each dot is one seed"
-    style: dict[str, Any] = {"transform": axes.transAxes, "family": FONT, "parse_math": False}
-    axes.text(0, 1 + 8.5 / height, title, fontsize=12, fontweight="bold", color=INK, va="bottom", **style)
-    axes.text(0, 1 + 4 / height, note, fontsize=9, color=GREY, **style)
+    return alone if most == 1 else f"mean and 95 % t-interval over {count} seeds; each dot is one seed"
 
 
 def _write_names(axes: Axes, ends: Sequence[tuple[str, str, float, float]], pitch: float) -> None:

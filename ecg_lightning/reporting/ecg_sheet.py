@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.reporting.ecg_layout import SQUARE, Band, Strip, fitting_gain, stack_bands
+from ecg_lightning.reporting.ecg_wash import Wash
 from ecg_lightning.reporting.style import FONT, GREY, INK, new_figure, points, save_png
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def draw_sheet(
     title: str,
     unit: str,
     note: str,
+    wash: Wash | None = None,
 ) -> Path:
     """Draw strips of signal on ECG paper.
 
@@ -84,6 +86,7 @@ def draw_sheet(
         title: above the paper, wrapped to its width.
         unit: of the signals.
         note: at the right of the footer.
+        wash: colour behind the traces.
 
     Returns:
         The path written.
@@ -93,23 +96,25 @@ def draw_sheet(
     bands = stack_bands(signals, strips, scale.gain, FOOTER)
     width = max(MIN_WIDTH, SQUARE * math.ceil(scale.x(shade_LT.shape[1]) / SQUARE) + 2 * MARGIN)
     lines = textwrap.wrap(title, int((width - 2 * MARGIN) / 2.6))
-    named = [pen for pen in pens if pen.name]
+    entries = {**_legend(pens), **({} if wash is None else wash.legend())}
     top = bands[0].top + SQUARE
-    figure, axes = _page(width, top + MARGIN + LINE * (len(lines) + bool(named)))
+    figure, axes = _page(width, top + MARGIN + LINE * (len(lines) + bool(entries)))
 
     _draw_grid(axes, range(MARGIN, width - MARGIN + 1), range(FOOTER, top + 1))
     for band in bands:
         _draw_pulse(axes, band, scale)
     for strip in strips:
         _draw_tint(axes, shade_LT, strip, bands[strip.row], scale)
+        if wash is not None:
+            _draw_wash(axes, wash, strip, bands[strip.row], scale)
         _draw_traces(axes, pens, strip, bands[strip.row], scale)
         _draw_name(axes, leads[strip.lead], strip, bands[strip.row], scale)
-    _draw_legend(axes, named, top + 2)
+    _draw_legend(axes, entries, top + 2)
     for i, line in enumerate(reversed(lines)):
-        _write(axes, MARGIN, top + 2.5 + LINE * (i + bool(named)), line, fontsize=12, fontweight="bold")
+        _write(axes, MARGIN, top + 2.5 + LINE * (i + bool(entries)), line, fontsize=12, fontweight="bold")
     _write(axes, MARGIN, 4, f"{MM_PER_S:g} mm/s   {scale.gain:g} mm/{unit}", fontsize=10)
     _write(axes, width - MARGIN, 4, note, fontsize=10, ha="right", color=GREY)
-    return save_png(figure, path)
+    return save_png(figure, path, on_paper=True)
 
 
 def _page(width: int, height: int) -> tuple[Figure, Axes]:
@@ -168,22 +173,35 @@ def _draw_name(axes: Axes, name: str, strip: Strip, band: Band, scale: Scale) ->
     _write(axes, x + 1, band.top - 4, name, fontsize=11, fontweight="bold")
 
 
-def _draw_legend(axes: Axes, pens: Sequence[Pen], y: float) -> None:
-    """One line of entries above the paper; a pen that belongs to shaded samples shows the tint."""
+def _draw_wash(axes: Axes, wash: Wash, strip: Strip, band: Band, scale: Scale) -> None:
+    left, right = scale.x(np.array([strip.start, strip.stop]) - 0.5)
+    wash.draw(axes, strip.lead, strip.start, strip.stop, (left, right), (band.bottom, band.top))
+    if wash.marked is not None:
+        first, last = np.clip(scale.x(np.array(wash.marked) - 0.5), left, right)
+        wash.draw_mark(axes, (first, last), band.top)
+
+
+def _legend(pens: Sequence[Pen]) -> dict[str, Any]:
+    """The pens that have names; one that belongs to shaded samples shows the tint."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    if not pens:
-        return
     tint = Patch(color=TINT, alpha=0.45, linewidth=0)
-    lines = [Line2D([], [], color=pen.colour, linewidth=points(pen.width)) for pen in pens]
+    lines = [(pen, Line2D([], [], color=pen.colour, linewidth=points(pen.width))) for pen in pens if pen.name]
+    return {pen.name: (tint, line) if pen.on_shade else line for pen, line in lines}
+
+
+def _draw_legend(axes: Axes, entries: Mapping[str, Any], y: float) -> None:
+    """One line of entries above the paper."""
+    if not entries:
+        return
     axes.legend(
-        [(tint, line) if pen.on_shade else line for pen, line in zip(pens, lines, strict=True)],
-        [pen.name for pen in pens],
+        list(entries.values()),
+        list(entries),
         loc="lower left",
         bbox_to_anchor=(MARGIN, y),
         bbox_transform=axes.transData,
-        ncols=len(pens),
+        ncols=len(entries),
         frameon=False,
         borderpad=0,
         borderaxespad=0,

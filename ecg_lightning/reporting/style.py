@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecg_lightning.reporting.dark import on_dark_ground
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PX_PER_MM = 6
@@ -17,9 +20,14 @@ PX_PER_MM = 6
 FONT = "DejaVu Sans"
 """Ships with matplotlib: the same glyphs on every machine."""
 
-INK, GREY = "#111111", "#666666"
-BLUE, VERMILLION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-ORANGE, BROWN, OLIVE = "#E69F00", "#7A4A1D", "#8A8A00"
+INK, GREY, GRID = "#111111", "#666666", "#E6E6E6"
+BLUE, VERMILLION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2A9BD1"
+ORANGE, BROWN, OLIVE = "#C48700", "#7A4A1D", "#5F6B00"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BROWN, OLIVE)
+"""After Okabe & Ito (2008), told apart with every common colour vision; the pale ones darkened to show on white."""
+
+NOTE_LINE = 4.3
+"""mm from one line of small print to the next."""
 
 # A role keeps its colour in every figure; a name with no role here takes one that the figure leaves free.
 _ROLES = {
@@ -32,11 +40,10 @@ _ROLES = {
     "jepa": PURPLE,
     "transformation": SKY,
 }
-_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BROWN, OLIVE)
 
 
 def method_colours(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method, told apart with every common colour vision (Okabe & Ito 2008).
+    """A colour for each method.
 
     Args:
         methods: names such as `MAE, linear probe` or `from scratch`; a word that is a role gives the colour, to the
@@ -48,8 +55,19 @@ def method_colours(methods: Iterable[str]) -> dict[str, str]:
     names = sorted(set(methods))
     owners = {colour: name for name in reversed(names) if (colour := _role_colour(name))}
     colours = {name: colour for colour, name in owners.items()}
-    free = cycle([colour for colour in _PALETTE if colour not in owners] or _PALETTE)
+    free = cycle([colour for colour in PALETTE if colour not in owners] or PALETTE)
     return {name: colours.get(name) or next(free) for name in names}
+
+
+def class_colours(classes: int, shown: Sequence[int]) -> dict[int, str]:
+    """A colour for each class that a picture shows, the same in every picture of so few that each has its own.
+
+    Args:
+        classes: how many there are.
+        shown: numbers of at most as many as there are colours.
+    """
+    own = classes <= len(PALETTE)
+    return {number: PALETTE[number if own else place] for place, number in enumerate(sorted(shown))}
 
 
 def _role_colour(name: str) -> str | None:
@@ -67,22 +85,56 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
     return figure
 
 
-def save_png(figure: Figure, path: str | Path, margin_mm: float | None = None) -> Path:
-    """Write the figure as PNG; the same figure gives the same bytes.
+def save_png(figure: Figure, path: str | Path, margin_mm: float | None = None, *, on_paper: bool = False) -> Path:
+    """Write the figure as PNG, and as NAME-dark.png on a dark ground; the same figure gives the same bytes.
 
     Args:
         figure: made by `new_figure`.
         path: where to; missing folders are made, a file there is replaced.
         margin_mm: white left around what is drawn, wherever that ends; without it the page keeps its size.
+        on_paper: ECG paper is pink everywhere: there is no dark one.
 
     Returns:
         The path written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    crop: dict[str, Any] = {} if margin_mm is None else {"bbox_inches": "tight", "pad_inches": margin_mm / 25.4}
-    figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None}, **crop)
+    how: dict[str, Any] = {"format": "png", "dpi": figure.dpi, "metadata": {"Software": None}}
+    if margin_mm is not None:
+        how |= {"bbox_inches": "tight", "pad_inches": margin_mm / 25.4}
+    figure.savefig(path, **how)
+    if not on_paper:
+        with on_dark_ground(figure):
+            figure.savefig(dark_name(path), **how)
     return path
+
+
+def dark_name(path: Path) -> Path:
+    """Where the dark version of a chart lies."""
+    return path.with_name(f"{path.stem}-dark{path.suffix}")
+
+
+def write_heading(axes: Axes, title: str, note: str, height_mm: float) -> None:
+    """A title and a line of small print above a chart.
+
+    Args:
+        axes: of the chart.
+        title: one or more lines.
+        note: says what is drawn; may be several lines.
+        height_mm: of the axes.
+    """
+    note_lines = note.count("\n") + 1
+    style: dict[str, Any] = {"transform": axes.transAxes, "family": FONT, "parse_math": False, "va": "bottom"}
+    above = 4 + NOTE_LINE * note_lines
+    axes.text(0, 1 + above / height_mm, title, fontsize=12, fontweight="bold", color=INK, **style)
+    axes.text(0, 1 + 3 / height_mm, note, fontsize=9, color=GREY, linespacing=1.3, **style)
+
+
+def quiet_axes(axes: Axes) -> None:
+    """Two thin axes, small ticks."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=points(0.25))
+    axes.tick_params(labelsize=9, labelfontfamily=FONT, color=GREY, labelcolor=INK, length=3)
 
 
 def points(mm: float) -> float:

@@ -40,7 +40,7 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     rows = flatten(once, folder)
     compared = compare_methods(rows, folder, metric)
     title = f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} on {folder.name}"
-    notes = [*_notes(done, rows), *_collapses(rows), *sentences(compared, metric)]
+    notes = [*circumstances(done, rows), *sentences(compared, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
     compared.to_csv(folder / "comparisons.csv", index=False)
@@ -57,7 +57,13 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     return path
 
 
-def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
+    """What holds of all results of a folder, in words, for below their table.
+
+    Args:
+        done: finished results.
+        rows: their table, see `flatten`.
+    """
     first = done[0]
     seeds = rows.groupby(["method", "budget"])["seed"].nunique()
     count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
@@ -71,12 +77,34 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     labels = first["encoder"].get("pretraining_labels", 0)
     if labels:
         notes.append(f"pretraining learned from {labels} labels: a budget counts those of the evaluation alone")
+    held = max(result.get("calibration", {}).get("labels_used", 0) for result in done)
+    if held:
+        notes.append(f"calibrated on {held} validation labels beyond the budget, which the metrics shown do not use")
     if not first["encoder"]["learned"]:
         notes.append("the pretraining run had learned nothing")
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
+    notes += [*left_out(first["metrics"]["undefined"]), *_collapses(rows)]
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
+
+
+def left_out(undefined: Sequence[str]) -> Iterator[str]:
+    """The classes that the means of all classes leave out, in words.
+
+    Args:
+        undefined: keys of the metrics that are undefined, see `evaluation.metrics.judge`.
+    """
+    of = {key: [name.removeprefix(f"{key}/") for name in undefined if name.startswith(f"{key}/")]
+          for key in ("average_precision", "auroc")}  # fmt: skip
+    missing, ubiquitous = of["average_precision"], [name for name in of["auroc"] if name not in of["average_precision"]]
+    for means, names, kind in (
+        ("macro means leave", missing, "positive"),
+        ("macro AUROC leaves", ubiquitous, "negative"),
+    ):
+        if names:
+            classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
+            yield f"{means} out {classes} without a {kind} test example: {', '.join(names)}"
 
 
 def _collapses(rows: pd.DataFrame) -> Iterator[str]:
@@ -84,8 +112,7 @@ def _collapses(rows: pd.DataFrame) -> Iterator[str]:
     groups = rows.groupby(["method", "budget"], sort=False)["collapsed"]
     told = [f"{method} {cells.sum()} of {len(cells)} at {labels_of(str(budget))}"
             for (method, budget), cells in groups if cells.any()]  # fmt: skip
-    if told:
-        yield f"collapsed to one class or below chance: {'; '.join(told)}"
+    yield f"collapsed to one class or below chance: {'; '.join(told) or f'none of {len(rows)} cells'}"
 
 
 def _pretraining(encoder: Mapping[str, Any]) -> str:

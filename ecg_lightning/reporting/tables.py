@@ -21,20 +21,42 @@ METRIC_NAMES = {"macro_f1": "macro F1", "macro_auroc": "macro AUROC"}
 TRAITS = ("collapsed", "protocol", "kind", "pretrained", "truth", "cell")
 
 METHODS = {
-    "linear": "{objective}, linear probe",
-    "finetune": "{objective}, fine-tuned",
+    "linear": "linear probe",
+    "knn": "nearest neighbours",
+    "prototype": "class prototypes",
+    "attentive": "attentive probe",
+    "finetune": "fine-tuned",
+}
+"""How tables and curves call a protocol, after whose features or weights it begins with; others by their own name."""
+
+OTHERS_FEATURES = {"random": "random encoder", "classical": "classical features"}
+"""Whose features they are, at the end of a protocol's name, where they are not the pretrained encoder's."""
+
+NAMES = {
     "scratch": "from scratch",
     "random_encoder": "random encoder, linear probe",
     "classical": "classical (extra trees)",
+    "ensemble": "ensemble of {members} encoders",
+    "welch": "Welch spectra (extra trees)",
 }
-"""How the tables and curves call each protocol."""
+"""Protocols that are called otherwise."""
+
+
+VARIED = ("window_seconds", "source_fs", "missing")
+"""Keys of the data's configuration in which the cells of one folder may differ."""
 
 
 def method_name(result: Mapping[str, Any]) -> str:
     """A result's method, in words."""
-    objective = result.get("encoder", {}).get("objective", "encoder")
-    pattern = METHODS.get(str(result["protocol"]), "{objective}, " + str(result["protocol"]))
-    return pattern.format(objective=objective)
+    protocol = str(result["protocol"])
+    if protocol in NAMES:
+        return NAMES[protocol].format(members=len(result.get("details", {}).get("members", ())))
+    method, _, features = protocol.rpartition("_")
+    if features in OTHERS_FEATURES:
+        whose = OTHERS_FEATURES[features]
+    else:
+        method, whose = protocol, result.get("encoder", {}).get("objective", "encoder")
+    return f"{whose}, {METHODS.get(method, method.replace('_', '-'))}"
 
 
 def flatten(cells: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> pd.DataFrame:
@@ -93,10 +115,11 @@ def _distinct_names(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _way(result: Mapping[str, Any]) -> dict[str, Any]:
     """What may differ among results of one method, budget and seed."""
     digests = {"encoder": result["encoder"]["digest"], "data": result["data"]["fingerprint"]}
-    view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in ("window_seconds", "source_fs")}
+    view = {f"data.{key}": result["config"].get("data", {}).get(key) for key in VARIED}
     method = {f"with {key}" if key in digests else key: value
               for key, value in result["config"]["protocol"]["method"].items()}  # fmt: skip
-    return {**view, **method, **{key: value[:6] for key, value in digests.items()}}
+    scaled = {"calibration": "+".join(sorted(result["config"].get("calibration", []))) or "none"}
+    return {**view, **method, **scaled, **{key: value[:6] for key, value in digests.items()}}
 
 
 def summarise(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
