@@ -20,7 +20,7 @@ from ecg_lightning.data.windows import Draw
 from ecg_lightning.errors import UserError
 from ecg_lightning.question import cell_folder, open_setting
 
-SHARES = (0.1, 0.25, 0.5, 1.0)
+SHARES = (0.1, 0.5, 1.0)
 KINDS = {
     "one data set": (),
     "a mix": ("data=mix", "data.members=[synthetic]"),
