@@ -69,7 +69,7 @@ def _notes(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[str]:
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
-    notes += left_out(first["metrics"]["undefined"])
+    notes += left_out(first["metrics"].get("undefined", []))
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
 
 
