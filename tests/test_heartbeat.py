@@ -188,7 +188,11 @@ def test_a_row_of_text_is_a_bad_row(published: dict[str, Rows], tmp_path: Path) 
         ("mitbih_test.csv", b"1,2,3\n", r"has 3 columns, not the published 188"),
         ("mitbih_test.csv", b"\xff\xfe\x00broken", r"mitbih_test\.csv.*download it again"),
         ("mitbih_test.csv.gz", b"no gzip", r"mitbih_test\.csv\.gz.*download it again"),
-        ("mitbih_test.csv.gz", gzip.compress(b"0.5," * 187 + b"1\n")[:-9], r"mitbih_test\.csv\.gz.*download it again"),
+        (
+            "mitbih_test.csv.gz",
+            gzip.compress(b"0.5," * 187 + b"1\n", mtime=0)[:-9],
+            r"mitbih_test\.csv\.gz.*download it again",
+        ),
         ("archive.zip", b"PK no zip", r"archive\.zip: not a readable zip"),
         ("other.txt", b"", r"holds no mitbih_test\.csv.*kaggle\.com"),
     ],
