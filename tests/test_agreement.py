@@ -146,6 +146,10 @@ def test_fmax_equals_a_loop(seed: int, rows: int) -> None:
     assert found == (None if not y.any() else pytest.approx(naive_fmax(y, probability)))
 
 
+def test_a_label_is_given_at_its_threshold_too() -> None:
+    assert value(score(np.array([[1, 0]]), np.array([[1, 0.995]]), ["a", "b"], np.zeros(1), resamples=0), "fmax") == 1
+
+
 # --- the challenge metric -----------------------------------------------------------------------------------------
 
 WEIGHTS = ChallengeWeights(

@@ -7,11 +7,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
+from ecg_lightning.evaluation import linear
+from ecg_lightning.evaluation.choice import FOLDS, deal_folds, log_losses
 from ecg_lightning.evaluation.features import FeatureSpace
 from ecg_lightning.evaluation.frozen import Problem
 from ecg_lightning.evaluation.linear import (
@@ -39,9 +43,9 @@ def patients(n: int, count: int = 12) -> Array:
     return np.array([f"set/{i % count}" for i in range(n)])
 
 
-def probabilities(x: Array, y: Array, classes: int, strength: float, at: Array | None = None) -> Array:
+def probabilities(x: Array, y: Array, classes: int, strength: float, at: Array) -> Array:
     weight, bias = fit_logistic(x, y, classes, strength)
-    return to_probability((x if at is None else at) @ weight + bias, y.ndim == 2)
+    return to_probability(at @ weight + bias, y.ndim == 2)
 
 
 def by_scikit_learn(x: Array, y: Array, strength: float, at: Array) -> Array:
@@ -51,53 +55,37 @@ def by_scikit_learn(x: Array, y: Array, strength: float, at: Array) -> Array:
     return LogisticRegression(C=strength, max_iter=5000, tol=1e-8).fit(x.astype(float), y).predict_proba(at)
 
 
-def probe(train: Array, y: Array, index: Array, classes: int) -> Any:
+def probes(train: Array, problems: list[Problem]) -> Any:
     """What the probe makes of given features."""
-    space = SimpleNamespace(train=train)
-    [found] = LinearProbe().solve(cast(FeatureSpace, space), [Problem(index, y, patients(len(index)), classes, 0)])
-    return found
+    return LinearProbe().solve(cast(FeatureSpace, SimpleNamespace(train=train)), problems)
 
 
-# ---------------------------------------------------------------- the fit
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("strength", [0.1, 10.0, 300.0])
-def test_the_fit_is_scikit_learns(classes, strength):
-    x, y = problem(classes=classes)
-    np.testing.assert_allclose(probabilities(x, y, classes, strength), by_scikit_learn(x, y, strength, x), atol=1e-3)
-
-
-def test_several_labels_are_as_many_problems_of_scikit_learn():
-    x, y = problem(classes=4)
-    both = np.stack([y == 0, y >= 2, y == 3], axis=1).astype(np.uint8)
-    np.testing.assert_allclose(probabilities(x, both, 3, 10.0), by_scikit_learn(x, both, 10.0, x), atol=1e-3)
+# ---------------------------------------------------------------- the probe
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_fitting_in_the_space_of_the_labelled_rows_changes_no_probability(multi_label):
+def test_a_probe_is_scikit_learns_in_the_features_own_space(multi_label):
     x, number = problem(n=300, classes=3)
     y = np.eye(3, dtype=np.uint8)[number] if multi_label else number
     index = np.arange(0, 80, 2)
-    found = probe(x[:100], y[index], index, 3)
+    [found] = probes(x[:100], [Problem(index, y[index], patients(40), 3, 0)])
     theirs = by_scikit_learn(x[index], y[index], found.details["C"], at=x[100:])
     assert found.details["C"] in STRENGTHS
-    np.testing.assert_allclose(found(x[100:]), theirs, atol=1e-3)
+    np.testing.assert_allclose(found(x[100:]), theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("present", [(0,), (2,), (1, 3), (0, 2, 3)])
-def test_a_class_without_examples_is_never_predicted(present):
-    x, y = problem(classes=len(present))
-    p = probabilities(x, np.array(present)[y], 4, 1.0, at=3 * np.random.default_rng(1).normal(size=(500, x.shape[1])))
-    np.testing.assert_allclose(p.sum(axis=1), 1)
-    assert p[:, [c for c in range(4) if c not in present]].max() < 1e-3
-    assert set(p.argmax(axis=1)) == set(present)
-
-
-def test_a_label_that_none_or_all_carry_has_its_smoothed_share():
-    x, y = problem(n=20, classes=2)
-    p = probabilities(x, np.stack([y, 0 * y, 0 * y + 1], axis=1), 3, 1.0)
-    np.testing.assert_allclose(p[:, 1:], np.tile([0.5 / 21, 20.5 / 21], (20, 1)))
+def test_problems_solved_together_are_those_solved_alone():
+    x, y = problem(n=200, classes=4, spread=0.8)
+    rng = np.random.default_rng(0)
+    index = [np.sort(rng.choice(200, n, replace=False)) for n in (12, 12, 25, 60)]
+    several = [Problem(each, y[each], patients(len(each)), 4, seed) for seed, each in enumerate(index)]
+    threads = torch.get_num_threads()
+    together = probes(x, several)
+    assert torch.get_num_threads() == threads
+    for one, found in zip(several, together, strict=True):
+        [alone] = probes(x, [one])
+        assert alone.details == found.details
+        np.testing.assert_allclose(found(x), alone(x), atol=1e-6)
 
 
 @settings(deadline=None, max_examples=20)
@@ -111,8 +99,50 @@ def test_probabilities_are_valid_whatever_the_scores(seed, multi_label, scale):
 
 def test_an_encoder_that_says_the_same_of_all_gives_the_classes_shares():
     y = np.repeat([0, 1], [15, 5])
-    found = probe(np.zeros((20, 8), np.float32), y, np.arange(20), 2)
+    [found] = probes(np.zeros((20, 8), np.float32), [Problem(np.arange(20), y, patients(20), 2, 0)])
     np.testing.assert_allclose(found(np.zeros((5, 8), np.float32)), np.tile([0.75, 0.25], (5, 1)), atol=1e-3)
+
+
+# ---------------------------------------------------------------- the folds
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 6), st.booleans(), st.integers(0, 99))
+def test_folds_hold_whole_patients_and_as_many_of_each_class_as_can_be(n, people, classes, multi_label, seed):
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, classes)) < 0.3).astype(np.uint8) if multi_label else rng.integers(0, classes, n)
+    who = rng.integers(0, people, n)
+    fold = deal_folds(y, who.astype(str), seed)
+    most = n if multi_label else np.bincount(y).max()
+    count = min(FOLDS, most, len(np.unique(who)))
+    if count < 2:
+        assert fold is None
+        return
+    assert set(fold) == set(range(count))
+    whose = [set(fold[who == person]) for person in np.unique(who)]
+    assert all(len(each) == 1 for each in whose)
+    sizes = np.bincount([each.pop() for each in whose], minlength=count)
+    assert sizes.max() - sizes.min() <= 1
+    truth = y if multi_label else np.eye(y.max() + 1, dtype=int)[y]
+    rarest = truth[:, truth.sum(axis=0).argmin()] > 0
+    carriers = [len(np.unique(who[rarest & (fold == f)])) for f in range(count)]
+    assert max(carriers) - min(carriers) <= 1
+
+
+def test_folds_are_drawn_anew_for_each_seed():
+    y, who = np.arange(40) % 2, np.arange(40).astype(str)
+    folds = [deal_folds(y, who, seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(folds[0], folds[1])
+    assert (folds[0] != folds[2]).any()
+
+
+def test_log_losses_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), size=(2, 30))
+    number, several = rng.integers(0, 3, 30), rng.integers(0, 2, (30, 3))
+    for each, found, apart in zip(p, log_losses(p, number), log_losses(p, several), strict=True):
+        assert found.mean() == pytest.approx(log_loss(number, each, labels=range(3)), abs=1e-3)
+        assert apart.mean() == pytest.approx(sum(log_loss(several[:, c], each[:, c]) for c in range(3)), abs=1e-2)
 
 
 # ---------------------------------------------------------------- the regularisation
@@ -122,6 +152,20 @@ def held_out_loss(x: Array, y: Array, strength: float, at: Array, truth: Array) 
     return float(-np.log(probabilities(x, y, y.max() + 1, strength, at)[np.arange(len(truth)), truth]).mean())
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_chosen_strength_has_the_least_log_loss_by_scikit_learn_in_the_same_folds(multi_label, seed):
+    x, number = problem(n=60, width=40, spread=0.6, seed=seed)
+    y, who = np.eye(3, dtype=np.uint8)[number] if multi_label else number, patients(60, 30)
+    fold, losses = deal_folds(y, who, seed), dict.fromkeys(STRENGTHS, 0.0)
+    for f in range(FOLDS):
+        held = fold == f
+        for strength in STRENGTHS:
+            p = by_scikit_learn(x[~held], y[~held], strength, x[held])
+            losses[strength] += log_losses(p, y[held]).sum()
+    assert choose_strength(x, y, who, 3, seed) == min(losses, key=lambda strength: losses[strength])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_chosen_strength_is_nearly_as_good_on_fresh_data_as_the_best(seed):
     x, y = problem(n=1100, width=40, spread=0.7, seed=seed)
@@ -129,6 +173,22 @@ def test_the_chosen_strength_is_nearly_as_good_on_fresh_data_as_the_best(seed):
     chosen = choose_strength(x[fit], y[fit], patients(100, 50), 3, seed)
     losses = {c: held_out_loss(x[fit], y[fit], c, x[fresh], y[fresh]) for c in STRENGTHS}
     assert losses[chosen] < min(losses.values()) + 0.1 * (max(losses.values()) - min(losses.values()))
+
+
+def test_of_many_labels_one_fold_is_held_out(monkeypatch):
+    x, y = problem(n=300, width=20, spread=0.7)
+    shares = []
+
+    def spy(x_nR: Any, y: Any, classes: Any, share: Any, *rest: Any) -> Any:
+        shares.append(share)
+        return linear_fit(x_nR, y, classes, share, *rest)
+
+    linear_fit = linear.fit_together
+    monkeypatch.setattr(linear, "fit_together", spy)
+    for many, fits in ((299, len(STRENGTHS)), (300, FOLDS * len(STRENGTHS))):
+        monkeypatch.setattr(linear, "MANY", many)
+        assert choose_strength(x, y, patients(300, 300), 3, 0) in STRENGTHS
+        assert len(shares[-1]) == fits
 
 
 def test_labels_of_pure_chance_are_answered_by_the_strongest_penalty():

@@ -127,6 +127,7 @@ def test_a_result_says_all_there_is_to_know(evaluation, tmp_path):
         "test_examples": len(test.row),
         "test_patients": 2,
         "skipped": {},
+        "missing": "replicate",
         "substituted_leads": dict(data.store.substituted),
     }
     assert result["labels"]["per_class"] == {"normal": 6, "abnormal": 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_a_beat_is_the_stretch_around_its_peak(part):
         peak = examples.offset[which] + beats.data.spec.samples // 2
         signal = np.pad(store.signal(examples.row[which]), ((0, 0), (100, 100)))[:, peak + 70 : peak + 145] / 1000
         np.testing.assert_allclose(features[which], welch_features(signal[None], 100)[0], atol=2e-3)
+
+
+def test_a_beat_that_was_cut_out_is_all_there_is_of_its_window(part):
+    beats = part("mitbih", "data.task=binary")
+    cut = Part(beats.data, replace(beats.examples, rr=None), "test split")
+    (features,) = Welch().describe(cut, cut)
+    (x_BLT,) = signals.whole_windows(cut)
+    assert x_BLT.shape == (len(beats), 2, beats.data.example_samples)
+    np.testing.assert_array_equal(features, welch_features(x_BLT, 100))
 
 
 class Tenfold(torch.nn.Module):

@@ -57,7 +57,7 @@ class ImageEncoder(Encoder):
         image = F.relu(self.stem(_silent(image, valid_BN)))
         for block in self.blocks:
             image, valid_BN = block(image, valid_BN)
-        columns = F.relu(self.norm(self.column(_silent(image, valid_BN))[:, :, 0]))
+        columns = F.relu(self.norm(self.column(image)[:, :, 0]))
         return _silent(columns, valid_BN).transpose(1, 2)
 
 

@@ -31,9 +31,9 @@ NEAR = 6.0
 class AttentionPool(nn.Module):
     """Queries, each of which weighs a window's tokens by attention: their mean and standard deviation, norm, linear.
 
-    Tokens are keys and values as they are: beside a learned query, a matrix for the keys says nothing more. Queries
-    begin as zeros, so that the first sees all tokens alike, or each those of one part of the beat and the last all. On
-    PTB-XL's validation fold the standard deviation (Okabe et al. 2018) is worth .02 of macro AUROC with 100 labels.
+    Tokens are keys and values as they are: beside a learned query, a matrix for the keys says nothing more. At first a
+    query sees all tokens of a window alike; of a beat, each sees one part, and the last all of the window. On PTB-XL's
+    validation fold the standard deviation (Okabe et al. 2018) is worth .02 of macro AUROC with 100 labels.
 
     Args:
         encoder: whose tokens are read.

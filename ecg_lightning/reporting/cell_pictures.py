@@ -23,7 +23,8 @@ from ecg_lightning.reporting.attribution import draw_attribution
 from ecg_lightning.reporting.confusion import draw_confusion, draw_decisions
 from ecg_lightning.reporting.embedding_map import FEWEST_POINTS, draw_embedding_map, drawn_points
 from ecg_lightning.reporting.ranking_curves import draw_ranking_curves
-from ecg_lightning.results import read_predictions, read_result, read_truth
+from ecg_lightning.reporting.reliability import draw_reliability
+from ecg_lightning.results import read_calibrated, read_predictions, read_result, read_truth
 
 PICTURES = "pictures"
 
@@ -85,7 +86,17 @@ def _of_predictions(folder: Path, into: Path) -> list[Drawing]:
         np.add.at(counts_CC, (truth.y, probability.argmax(axis=1)), 1)
         decisions = partial(draw_confusion, counts_CC, classes, into / "confusion.png", title)
     curves = partial(draw_ranking_curves, truth.y, probability, classes, truth.patient, into / "roc_pr.png", title)
-    return [decisions, curves]
+    if not _are_both_answered(truth.y):
+        return [decisions, curves]
+    said = {"none": probability, **read_calibrated(folder)}
+    return [decisions, curves, partial(draw_reliability, truth.y, said, classes, into / "reliability.png", title)]
+
+
+def _are_both_answered(y: NDArray[np.integer]) -> bool:
+    """Whether some class has examples and others: of what is always or never so nothing can be foretold wrongly."""
+    if y.ndim == 1:
+        return len(np.unique(y)) > 1
+    return bool((y.any(axis=0) & ~y.all(axis=0)).any())
 
 
 def _of_features(cell: Cell, fitted: Fitted, test: Part, into: Path, title: str) -> list[Drawing]:

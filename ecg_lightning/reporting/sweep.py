@@ -85,7 +85,7 @@ def circumstances(done: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list
     if data["substituted_leads"]:
         pairs = ", ".join(f"{pair} ({count})" for pair, count in data["substituted_leads"].items())
         notes.append(f"leads that stand in for missing ones (recordings): {pairs}")
-    notes += [*left_out(first["metrics"]["undefined"]), *_collapses(rows)]
+    notes += [*left_out(first["metrics"].get("undefined", [])), *_collapses(rows)]
     return [*notes, *_leakage_notes(first["leakage"], first["split"], "with" if labels else "without")]
 
 

@@ -88,7 +88,7 @@ def _over_target(own: Cells, folder: Path, remarks: Sequence[str], encoder: str)
     notes += sentences(compare_methods(rows, folder, metric), metric)
     seeds = rows["seed"].nunique()
     if seeds < LEAST_SEEDS:
-        notes.append(f"{seeds} label seeds are too few to say which method is better; protocol.seeds=5 or more does")
+        notes.append(f"too few label seeds ({seeds}) to say which method is better: set protocol.seeds=5 or more")
     data = first["data"]["name"]
     return Section(rows, metric, title, [*notes, *remarks], f"% of the labels of {data}", f"transfer-{encoder[:8]}")
 
