@@ -15,7 +15,7 @@ from ecg_lightning.augment.gaussian_noise import GaussianNoise
 from ecg_lightning.build import build_data
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation.cell import Cell, Part
-from ecg_lightning.evaluation.classical import hand_made
+from ecg_lightning.evaluation.classical import hand_made, signals
 from ecg_lightning.evaluation.condition import BLOCK, CLEAN, Condition
 from ecg_lightning.evaluation.features import embed
 from ecg_lightning.evaluation.finetune import FineTune
@@ -116,7 +116,7 @@ def test_the_encoder_reads_the_same_in_batches_of_any_size(noisy, checkpoint):
 
 
 def test_fine_tuning_predicts_the_same_in_batches_of_any_size(noisy):
-    method = FineTune("pretrained", steps=1, batch_size=8, lr=1e-3, encoder_lr=1e-3, weight_decay=0.0)
+    method = FineTune("pretrained", "full", steps=1, batch_size=8, lr=1e-3, weight_decay=0.0)
     each = [method.fit(noisy("ptbxl", size)[0]).predict(noisy("ptbxl", size)[1]) for size in (5, 64)]
     np.testing.assert_allclose(*each, atol=1e-5)
 
@@ -124,7 +124,7 @@ def test_fine_tuning_predicts_the_same_in_batches_of_any_size(noisy):
 def test_hand_made_features_are_those_of_the_signals_that_the_encoder_reads(noisy, monkeypatch):
     cell, part = noisy("ptbxl", 9)
     monkeypatch.setattr(hand_made, "record_features", lambda x_BLT, fs, leads: x_BLT.reshape(len(x_BLT), -1))
-    monkeypatch.setattr(hand_made, "CHUNK", 7)
+    monkeypatch.setattr(signals, "CHUNK", 7)
     (found,) = hand_made.HandMade().describe(cell.train, part)
     (clean,) = hand_made.HandMade().describe(cell.train, cell.train)
     read_by_encoder = torch.cat([

@@ -413,7 +413,7 @@ def test_a_sweep_draws_every_stress_and_counts_clean_metrics_once(stressed, eval
                  {f"{each['level']}": each["metrics"] for each in result["robustness"]["levels"]}[at])
                 ["macro_auroc"]["value"] for result in ours
             ]  # fmt: skip
-            mine = rows[(rows["at"] == at) & rows["method"].str.contains("knn")]
+            mine = rows[(rows["at"] == at) & ~rows["method"].str.contains("random")]
             assert sorted(mine["value"]) == pytest.approx(sorted(values))
             written = (folder / f"robustness_{name}_test_10.md").read_text()
             assert f"{np.mean(values):.3f} [" in written
@@ -436,7 +436,7 @@ def test_encoders_of_several_shares_make_one_curve(evaluation, tiny_checkpoint, 
             values.append((f"{100 * share:g}", result["metrics"]["macro_auroc"]["value"]))
     summarise_sweep(results_folder(config))
     rows, places = drawn["pretraining_share_10"]
-    assert list(places) == ["25", "100"] and set(rows["method"]) == {"MAE, knn"}
+    assert list(places) == ["25", "100"] and rows["method"].nunique() == 1
     assert sorted(zip(rows["at"], rows["value"], strict=True)) == sorted(values)
 
 
