@@ -43,10 +43,14 @@ def nearest_mean(labelled: Matrix, problem: Problem, scale: float) -> Linear:
     member = (y if multi_label else np.eye(problem.classes)[y]).astype(np.float64)
     count = member.sum(axis=0)
     others = len(y) - count
-    mean = member.T @ x / count.clip(1)[:, None]
-    rest = (1 - member).T @ x / others.clip(1)[:, None] if multi_label else np.zeros_like(mean)
-    bias = scale * ((rest**2).sum(axis=1) - (mean**2).sum(axis=1))
     known = (count > 0) & (others > 0) if multi_label else count > 0
-    unknown = np.log((count + 0.5) / (others + 0.5)) if multi_label else bias[known].min() + ABSENT
-    weight = 2 * scale * (mean - rest).T * known
-    return Linear(weight, np.where(known, bias, unknown), multi_label, {"scale": round(scale, 4)})
+    mean = member.T @ x / count.clip(1)[:, None]
+    rest = (1 - member).T @ x / others.clip(1)[:, None]
+    weight, bias = 2 * scale * mean.T, -scale * (mean**2).sum(axis=1)
+    if multi_label:
+        weight, bias = weight - 2 * scale * rest.T, bias + scale * (rest**2).sum(axis=1)
+        unknown = np.log((count + 0.5) / (others + 0.5))
+    else:  # about their mean, so that a class without examples stays below one of the others wherever one looks
+        weight, bias = weight - weight[:, known].mean(axis=1, keepdims=True), bias - bias[known].mean()
+        unknown = np.full(problem.classes, ABSENT)
+    return Linear(weight * known, np.where(known, bias, unknown), multi_label, {"scale": round(scale, 4)})
