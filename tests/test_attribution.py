@@ -21,9 +21,12 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.evaluation.attribution import Attribution, attribute, integrated_gradients, log_odds, signal_path
 from ecg_lightning.evaluation.cell import Cell, EvaluationProtocol
 from ecg_lightning.evaluation.condition import Condition
+from ecg_lightning.evaluation.features import describe
 from ecg_lightning.evaluation.finetune import FineTune
+from ecg_lightning.evaluation.frozen import FrozenFit
 from ecg_lightning.evaluation.knn import NearestNeighbours
 from ecg_lightning.evaluation.linear import LinearProbe
+from ecg_lightning.readout import read_out
 from ecg_lightning.reporting.attribution import draw_attribution, smoothed
 from ecg_lightning.reporting.style import BLUE, ORANGE
 
@@ -93,6 +96,33 @@ def test_the_way_from_the_signal_leads_to_what_is_predicted(cells: dict[str, Cel
         np.testing.assert_allclose(found, predicted[number], atol=2e-5)
         odds = log_odds(path, path.batch.x, 1, cell.data.multi_label)
         assert float(odds.detach()) == pytest.approx(logit(predicted[number, 1]), abs=1e-3)
+
+
+def test_another_signal_in_a_beats_place_is_judged_beside_the_same_median_beat_and_rhythm(
+    cells: dict[str, Cell], checkpoint: EncoderCheckpoint
+) -> None:
+    cell, number = cells["beats"], 5
+    test, fitted = cell.part("test"), LinearProbe().fit(cell)
+    path = signal_path(fitted, test, number)
+    assert path is not None
+    other = path.batch._replace(x=path.batch.x + 0.5 * torch.randn_like(path.batch.x))
+    encoder = checkpoint.encoder
+    beat, relative, window, rhythm = (block[number] for block in describe(encoder, test, "test"))
+    with torch.no_grad():
+        told = read_out(encoder, other)[0].numpy()
+    median = beat - relative
+    features = [told[: len(beat)], told[: len(beat)] - median, told[len(beat) :], rhythm]
+    assert len(features[2]) == len(window)
+    usual = describe(encoder, cell.train, "train")
+    standardised = [
+        (feature - block.mean(axis=0)) / (block.std(axis=0) + 1e-6) / np.sqrt(block.shape[1])
+        for feature, block in zip(features, usual, strict=True)
+    ]
+    assert isinstance(fitted, FrozenFit)
+    expected = fitted.classifier(np.concatenate(standardised)[None].astype(np.float32))
+    found = path.logits(other).softmax(dim=1).detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found - fitted.predict(test)[number]).max() > 1e-3, "the signal matters"
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
