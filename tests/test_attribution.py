@@ -72,7 +72,7 @@ def cells(
 PROTOCOLS: dict[str, Callable[[], EvaluationProtocol]] = {
     "linear": LinearProbe,
     "random_encoder": lambda: LinearProbe("random"),
-    "finetune": lambda: FineTune("pretrained", steps=2, batch_size=8, lr=1e-2, encoder_lr=1e-3, weight_decay=0.0),
+    "finetune": lambda: FineTune("pretrained", "full", steps=2, batch_size=8, lr=1e-2, weight_decay=0.0),
 }
 
 

@@ -16,7 +16,7 @@ from ecg_lightning.reporting.pictures import draw
 
 Evaluation = Callable[..., DictConfig]
 SMALL = ("budget=10", "resamples=20", "protocol.beside=[]", "attributions=2")
-CHARTS = {f"{name}{dark}.png" for name in ("confusion", "roc_pr", "embedding") for dark in ("", "-dark")}
+CHARTS = {f"{name}{dark}.png" for name in ("confusion", "roc_pr", "reliability", "embedding") for dark in ("", "-dark")}
 
 
 def names(folder: Path) -> set[str]:

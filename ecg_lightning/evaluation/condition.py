@@ -42,7 +42,8 @@ class Condition:
         """
         self._read.append(0)
         try:
-            yield
+            with torch.random.fork_rng():  # a loader draws too, be it only a seed for workers that it has not
+                yield
         finally:
             self._read.pop()
 
