@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -74,14 +75,22 @@ def test_a_probe_is_scikit_learns_in_the_features_own_space(multi_label):
     np.testing.assert_allclose(found(x[100:]), theirs, atol=1e-5)
 
 
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
 def test_problems_solved_together_are_those_solved_alone():
     x, y = problem(n=200, classes=4, spread=0.8)
     rng = np.random.default_rng(0)
     index = [np.sort(rng.choice(200, n, replace=False)) for n in (12, 12, 25, 60)]
     several = [Problem(each, y[each], patients(len(each)), 4, seed) for seed, each in enumerate(index)]
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     together = probes(x, several)
-    assert torch.get_num_threads() == threads
+    threads = torch.get_num_threads(), threads_of_a_new_thread()
+    torch.set_num_threads(before)
+    assert threads == (2, 2)
     for one, found in zip(several, together, strict=True):
         [alone] = probes(x, [one])
         assert alone.details == found.details

@@ -71,7 +71,8 @@ def test_how_often_a_class_was_drawn_changes_nothing():
 
 def test_a_class_without_examples_is_never_predicted_wherever_one_looks():
     x, y = drawn(40, 2)
-    p = fitted(x, 2 * y, 4)(np.concatenate([x, 10 * x, -30 * x]))
+    middle = np.stack([x[y == c].mean(axis=0) for c in (0, 1)]).mean(axis=0, keepdims=True)
+    p = fitted(x, 2 * y, 4)(np.concatenate([x, 10 * x, -30 * x, middle]))
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert set(p.argmax(axis=1)) == {0, 2} and p[:, [1, 3]].max() < 1e-3
 

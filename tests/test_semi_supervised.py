@@ -163,9 +163,9 @@ def test_guesses_of_the_unlabelled_improve_a_probe_where_the_classes_lie_apart(m
     rng, better = np.random.default_rng(0), []
     for seed in range(4):
         number = np.arange(1200) % 2
-        apart = np.outer(2 * number - 1, 0.3 * rng.normal(size=60))
-        x = ((rng.normal(size=(1200, 60)) + apart) / np.sqrt(60)).astype(np.float32)
-        y = np.stack([number, 1 - number], axis=1) if multi_label else number
+        apart = np.outer(2 * number - 1, 0.2 * rng.normal(size=200))
+        x = ((rng.normal(size=(1200, 200)) + apart) / np.sqrt(200)).astype(np.float32)
+        y = np.stack([1 - number, number], axis=1) if multi_label else number
         index = rng.choice(1000, 20, replace=False)
         one = Problem(index, y[index], index.astype(str), 2, seed)
         [again] = learned("self_training", x[:1000], one)

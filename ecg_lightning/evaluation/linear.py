@@ -47,10 +47,11 @@ def in_threads(solve: Callable[[Problem], Classifier], problems: Sequence[Proble
     threads = torch.get_num_threads()
     if len(problems) == 1:
         return [solve(problems[0])]
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        solved = list(pool.map(solve, problems))
-    torch.set_num_threads(threads)  # also what threads that torch starts later will have
-    return solved
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(solve, problems))
+    finally:
+        torch.set_num_threads(threads)  # also what threads that torch starts later will have
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Few labels and the features of all who have none: label spreading over a graph of neighbours, or self-training."""
+"""Few labels and the features of all who have none: self-training, or label spreading over a graph of neighbours."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ class SemiSupervised(FrozenMethod):
     """Learn from the whole training split, without its labels but for the budget's.
 
     No share of the classes among the unlabelled is assumed or estimated: every label of the budget passes on as much
-    as any other, as in the linear probe, so that with a balanced budget all classes count the same.
+    as any other, as in the linear probe, so that with a balanced budget all classes count the same. For patients whom
+    no label is of, label spreading is no better than the nearest neighbours that it rests on (hand-made features of
+    held-out patients of MIT-BIH DS1), while self-training raises the probe's macro AUROC and lowers its log-loss.
 
     Args:
-        how: `propagation`, see `propagate`, or `self_training`, see `train_again`.
+        how: `self_training`, see `train_again`, or `propagation`, see `propagate`.
         features: whose features.
     """
 
     def __init__(
-        self, how: Literal["propagation", "self_training"] = "propagation", features: Which = "pretrained"
+        self, how: Literal["propagation", "self_training"] = "self_training", features: Which = "pretrained"
     ) -> None:
         super().__init__(features)
         self.how = how
