@@ -57,14 +57,18 @@ def verdict(outcome: Outcome) -> str:
 
 def sentences(comparisons: pd.DataFrame, metric: str) -> Iterator[str]:
     """One line for each pair of methods, with its verdict at every budget; then what the intervals mean."""
-    table = comparisons.to_dict("records")
-    for (method, rival), group in groupby(table, lambda row: (row["method"], row["rival"])):
+    table = sorted(comparisons.to_dict("records"), key=_pair)
+    for (method, rival), group in groupby(table, _pair):
         entries = sorted(group, key=lambda row: budget_order(row["budget"]))
         yield f"{method} against {rival}: " + "; ".join(_entry(row) for row in entries)
     if table:
         over = {"test patients and label seeds" if row["over_patients"] else "label seeds" for row in table}
         yield (f"differences in {METRIC_NAMES.get(metric, metric)} are paired; their 95 % intervals over "
                f"{' or '.join(sorted(over))} hold for all {len(table)} comparisons together")  # fmt: skip
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    return row["method"], row["rival"]
 
 
 def _entry(row: Row) -> str:
