@@ -14,6 +14,7 @@ from conftest import PROJECT, Train
 from ecg_lightning import load_encoder
 from ecg_lightning.data.mitbih import MITBIH
 from ecg_lightning.encoders.checkpoint import read_checkpoint
+from ecg_lightning.evaluation.cell import Part
 from ecg_lightning.evaluation.features import embed
 
 pytestmark = pytest.mark.gpu
@@ -43,9 +44,9 @@ def test_features_are_those_of_the_cpu(synthetic_root, tiny_checkpoint, tmp_path
     checkpoint = read_checkpoint(tiny_checkpoint)
     data = beats(synthetic_root, tmp_path, checkpoint.encoder.spec)
     examples = data.labelled.of("test")
-    on_gpu = embed(checkpoint.encoder, data, examples, "gpu")
+    on_gpu = embed(checkpoint.encoder, Part(data, examples, "gpu"), "gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    np.testing.assert_allclose(on_gpu, embed(checkpoint.encoder, data, examples, "cpu"), atol=5e-3)
+    np.testing.assert_allclose(on_gpu, embed(checkpoint.encoder, Part(data, examples, "cpu"), "cpu"), atol=5e-3)
 
 
 @pytest.mark.parametrize("objective", sorted(path.stem for path in (PROJECT / "conf" / "objective").glob("*.yaml")))
