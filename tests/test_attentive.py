@@ -21,7 +21,7 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation import tokens
 from ecg_lightning.evaluation.attentive import AttentionPool, Attentive
-from ecg_lightning.evaluation.cell import Cell, Part
+from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.condition import Condition
 from ecg_lightning.evaluation.features import describe
 from ecg_lightning.evaluation.tokens import Tokens, describe_tokens
@@ -48,7 +48,7 @@ def checkpoint_of(encoder: Encoder) -> EncoderCheckpoint:
 
 
 def probe(**changed: float) -> Attentive:
-    return Attentive(**{"steps": 400, "batch_size": 32, "lr": 0.05, "weight_decay": 0.01, **changed})  # type: ignore[arg-type]
+    return Attentive(**{"steps": 200, "batch_size": 32, "lr": 0.05, "weight_decay": 0.01, **changed})  # type: ignore[arg-type]
 
 
 def needles(n: int = 600) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
@@ -177,16 +177,18 @@ def test_the_model_seed_alone_decides_the_outcome(make_cell: MakeCell, tmp_path:
     assert not np.allclose(predicted(1), first, atol=1e-4)
 
 
-def test_it_learns_from_signals_in_the_cells_condition(make_cell: MakeCell, tmp_path: Path) -> None:
+def test_it_learns_from_signals_in_the_cells_condition(
+    make_cell: MakeCell, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
     class Silence(nn.Module):
         def forward(self, x_BLT: Tensor, valid_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
             return 0 * x_BLT, valid_BT
 
-    silence = Condition("silence", Silence())
-    signals, y, _ = needles(100)
-    cell = make_cell(checkpoint_of(Shares()), Windows(SPEC, signals, y), tmp_path, 30)
-    deaf = probe(steps=20).fit(replace(cell, condition=silence))
-    assert np.ptp(deaf.predict(Part(cell.data, cell.train.examples, "", silence)), axis=0).max() < 1e-6
+    checkpoint = read_checkpoint(tiny_checkpoint)
+    cell = make_cell(checkpoint, waves(checkpoint.encoder.spec), tmp_path, 20)
+    deaf = replace(cell, condition=Condition("silence", Silence()))
+    heard, unheard = (probe(steps=100, lr=1e-3).fit(each).details["train_loss"] for each in (cell, deaf))
+    assert heard < 0.3 and unheard == pytest.approx(np.log(2), abs=0.05)
 
 
 @pytest.mark.parametrize("key", ["steps", "batch_size", "lr", "weight_decay"])

@@ -20,7 +20,7 @@ from ecg_lightning.build import build_encoder
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, read_checkpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import Cell
+from ecg_lightning.evaluation.cell import Cell, Part
 from ecg_lightning.evaluation.condition import Condition
 from ecg_lightning.evaluation.finetune import FineTune
 from ecg_lightning.evaluation.recipes import RECIPES, Recipe, Stage, depth_groups
@@ -54,6 +54,10 @@ def finetune(init: Any = "pretrained", steps: int = 5, recipe: Any = "full") -> 
 def predicted(protocol: FineTune, cell: Cell) -> NDArray[Any]:
     """What it says of the cell's test split."""
     return protocol.fit(cell).predict(cell.part("test"))
+
+
+def same_state(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
 
 
 # ---------------------------------------------------------------- what it learns
@@ -97,6 +101,17 @@ def test_fine_tuning_leaves_the_checkpoints_encoder_alone(waves, checkpoint):
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not checkpoint.encoder.training
     assert all(parameter.grad is None for parameter in checkpoint.encoder.parameters())
+
+
+def test_predicting_changes_nothing_and_heeds_no_neighbour(waves, convolutional):
+    """The norms go by what they learned, not by the batch."""
+    cell = waves(pretrained=convolutional)
+    fitted, test = finetune().fit(cell), cell.part("test")
+    before = deepcopy(fitted.model)
+    whole = fitted.predict(test)
+    few = Part(test.data, test.examples.take(np.arange(len(test)) < 7), test.label)
+    np.testing.assert_allclose(fitted.predict(few), whole[:7], atol=1e-5)
+    assert same_state(before, fitted.model)
 
 
 def test_the_condition_of_a_part_is_that_of_its_signals(waves):
@@ -195,10 +210,6 @@ def test_stages_add_up_to_the_steps_that_were_asked_for():
             assert sum(stage.steps for stage in stages) == steps and all(stage.steps for stage in stages)
     assert list(RECIPES["head_first"].stages(200)) == [Stage(100, True), Stage(100, False)]
     assert list(RECIPES["full"].stages(200)) == [Stage(200, False)]
-
-
-def same_state(one: nn.Module, other: nn.Module) -> bool:
-    return all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
 
 
 def test_while_the_head_learns_alone_nothing_in_the_encoder_changes(waves, convolutional, monkeypatch):
