@@ -7,15 +7,15 @@ from omegaconf import DictConfig
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> object:
     """Compose, evaluate, write `result.json`."""
     from ecg_lightning.cli import run_cell
 
-    run_cell(config)
+    return run_cell(config)
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import command_line, quote_numeric_options
+    from ecg_lightning.cli import command_line, name_sweep, quote_numeric_options
 
-    sys.argv[1:] = quote_numeric_options(sys.argv[1:], "budget")
+    sys.argv[1:] = name_sweep("evaluate", quote_numeric_options(sys.argv[1:], "budget"))
     command_line(main)

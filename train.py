@@ -1,5 +1,6 @@
 """Pretrain an encoder without labels: `python train.py objective=mae data=ptbxl`; `--help` lists the choices."""
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -7,17 +8,22 @@ from omegaconf import DictConfig
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> object:
     """Compose, train, write `encoder.pt`."""
-    from hydra.core.hydra_config import HydraConfig
-
     from ecg_lightning.cli import run
-    from ecg_lightning.pretraining import pretrain
 
-    run(lambda: pretrain(config, Path(HydraConfig.get().runtime.output_dir)))
+    return run(lambda: train(config))
+
+
+def train(config: DictConfig) -> Path:
+    """Train in the folder that the configuration names."""
+    from ecg_lightning.pretraining import pretrain, run_folder
+
+    return pretrain(config, run_folder(config))
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import command_line
+    from ecg_lightning.cli import command_line, name_sweep
 
+    sys.argv[1:] = name_sweep("train", sys.argv[1:])
     command_line(main)

@@ -1,50 +1,27 @@
-"""What the command lines share: quiet libraries, one-line errors, exit codes."""
+"""What the command lines share: from words to a job, from a job to an exit code."""
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import re
 import sys
-import traceback
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback as HydraCallback
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.faults import in_one_line, is_mendable, told
+from ecg_lightning.job import Job, begin, end, records, sweep_job
 from ecg_lightning.members import CONF
+from ecg_lightning.quiet import quieten
 
-log = logging.getLogger(__name__)
-
-QUIET = (
-    r".*does not have many workers.*",  # whole batches come from one fancy index; workers only slow it
-    r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
-    r".*isinstance\(treespec, LeafSpec\).*",
-    r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
-)
-
-
-CHATTER = ("Tip:", "TPU available", "GPU available", "Loading `train_dataloader`", "Restoring states", "Restored all")
-
-
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
-                errno.EISDIR}  # fmt: skip
-"""Faults of a disk or a folder, whichever step of the work meets them."""
-
-
-class _Chatter(logging.Filter):
-    """Drops what says nothing about the run."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return not any(part in message for part in CHATTER)
+HOW_NOT_WHAT = ("-m", "--multirun", "hydra", "logger", "cache_dir")
+"""Beginnings of words that say how and where a sweep runs, not what it is about."""
 
 
 def quote_numeric_options(arguments: list[str], group: str) -> list[str]:
@@ -73,18 +50,57 @@ def command_line(main: Callable[[], None]) -> None:
         main()
     except Exception as error:  # A job lets nothing out: this is the composition's.
         text = str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", ")
-        print(f"error: {_in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)
+        print(f"error: {in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)
         sys.exit(2)
 
 
-def run(job: Callable[[], object]) -> None:
-    """Run a job; a fault that the user can mend is printed alone and ends the process with exit code 2."""
-    _quieten()
+def name_sweep(script: str, words: list[str]) -> list[str]:
+    """Add the folder in which a sweep notes what its jobs came to: the same for the same question, however it is run.
+
+    Args:
+        script: that is run, without its suffix.
+        words: of its command line.
+    """
+    about = sorted(word for word in words if not word.startswith(HOW_NOT_WHAT))
+    name = next((word.partition("=")[2] for word in about if word.startswith("+sweep=")), script)
+    state = blake2b(" ".join([script, *about]).encode(), digest_size=4).hexdigest()
+    return [*words, f"hydra.sweep.dir=runs/sweeps/{name}-{state}"]
+
+
+def run(job: Callable[[], object]) -> object:
+    """Run a job.
+
+    By itself: a fault ends the process, with exit code 2 where the user can mend it, else 1. In a sweep: it is told and
+    noted, the other jobs go on.
+
+    Args:
+        job: gives what it made.
+
+    Returns:
+        What the job gives; None where it failed.
+    """
+    quieten()
+    noted = sweep_job()
+    if noted is not None:
+        return _run_noted(job, noted)
     try:
-        job()
+        return job()
     except Exception as error:
-        print(_report(error), file=sys.stderr)
-        sys.exit(2 if _mendable(error) else 1)
+        print(told(error), file=sys.stderr)
+        sys.exit(2 if is_mendable(error) else 1)
+
+
+def _run_noted(job: Callable[[], object], noted: Job) -> object:
+    """Run a job of a sweep, with notes of how it went."""
+    begun = begin(noted)
+    try:
+        made = job()
+    except Exception as error:
+        SweepEnd.say_once(told(error))
+        end(noted, begun, error=told(error))
+        return None
+    end(noted, begun, made=None if made is None else str(made))
+    return made
 
 
 def composed_command(name: str, about: str | None, job: Callable[[DictConfig], bool | None]) -> None:
@@ -113,10 +129,16 @@ def composed_command(name: str, about: str | None, job: Callable[[DictConfig], b
     sys.exit(1 if False in said else 0)
 
 
-def run_cell(config: DictConfig) -> None:
-    """Evaluate one cell; within a sweep a failing one is reported, counted and does not stop the others."""
+def run_cell(config: DictConfig) -> object:
+    """Evaluate one cell, or what else `evaluate.py` does under the name of a protocol.
+
+    Args:
+        config: as `conf/evaluate.yaml` composes it.
+
+    Returns:
+        What `run` returns: the folder or file that was written.
+    """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from ecg_lightning.assessment import assess
     from ecg_lightning.grid import assess_grid
@@ -124,28 +146,20 @@ def run_cell(config: DictConfig) -> None:
     from ecg_lightning.question import results_folder
     from ecg_lightning.transfer import assess_transfer
 
+    alone = sweep_job() is None
     kind = config.protocol.name
     jobs: dict[str, Callable[[DictConfig], object]] = {
         "predict": predict, "all": assess_grid, "transfer": assess_transfer
     }  # fmt: skip
 
-    def cell() -> None:
+    def cell() -> object:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
-        jobs.get(kind, partial(assess, pictures=not sweeping))(config)
-        if (kind == "all" or config.get("robustness") is not None) and not sweeping:
+        made = jobs.get(kind, partial(assess, pictures=alone))(config)
+        if (kind == "all" or config.get("robustness") is not None) and alone:
             _summarised(results_folder(config))
+        return results_folder(config) if kind == "all" else made
 
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    if not sweeping:
-        run(cell)
-        return
-    _quieten()
-    try:
-        if kind not in ("predict", "transfer"):  # which make tables of their own, or none
-            SweepEnd.folders.add(results_folder(config))
-        cell()
-    except Exception as error:
-        SweepEnd.fail(_report(error))
+    return run(cell)
 
 
 def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
@@ -165,25 +179,37 @@ def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
 
 
 class SweepEnd(HydraCallback):
-    """Leaves one table for each checkpoint and data set of a sweep; exit code 1 when a cell failed."""
+    """Leaves one table for each checkpoint and data set of a sweep; exit code 1 when a job failed."""
 
-    folders: ClassVar[set[Path]] = set()
-    failed: ClassVar[list[str]] = []
+    said: ClassVar[set[str]] = set()
 
     @classmethod
-    def fail(cls, message: str) -> None:
-        """Count a failed cell and say why, unless another one failed for the very same reason."""
-        if message not in cls.failed:
+    def say_once(cls, message: str) -> None:
+        """Say why a job failed, unless another one failed for the very same reason."""
+        if message not in cls.said:
             print(message, file=sys.stderr)
-        cls.failed.append(message)
+        cls.said.add(message)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after the last job."""
-        tables = [_summarised(folder) for folder in sorted(self.folders)]
-        if self.failed:
-            print(f"{len(self.failed)} cells failed; run the same command again to try only those", file=sys.stderr)
-        if self.failed or not all(tables):
+        jobs = list(records(Path(config.hydra.sweep.dir)))
+        tables = [_summarised(folder) for folder in sorted({*_tables(job.made for job in jobs)})]
+        failed = [job for job in jobs if job.status == "failed"]
+        if failed:
+            print(f"{len(failed)} jobs failed; run the same command again to try only those", file=sys.stderr)
+        if failed or not all(tables):
             sys.exit(1)
+
+
+def _tables(made: Iterable[str | None]) -> Iterable[Path]:
+    """The folders of cells among what jobs made."""
+    from ecg_lightning.results import FILENAME
+
+    for path in (Path(each) for each in made if each is not None):
+        if (path / FILENAME).exists():
+            yield path.parent
+        elif path.is_dir() and any(path.glob(f"*/{FILENAME}")):
+            yield path
 
 
 def _summarised(folder: Path) -> bool:
@@ -193,42 +219,6 @@ def _summarised(folder: Path) -> bool:
     try:
         summarise_sweep(folder)
     except Exception as error:  # Hydra makes a warning of what a callback raises and exits with code 0.
-        print(f"{_report(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
+        print(f"{told(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
         return False
     return True
-
-
-def _mendable(error: Exception) -> bool:
-    """Whether the person at the keyboard can mend it."""
-    if isinstance(error, OSError):
-        return error.errno in NOT_WRITABLE
-    return isinstance(error, UserError | OmegaConfBaseException)
-
-
-def _report(error: Exception) -> str:
-    """One line for the user, the traceback of anything else."""
-    if not _mendable(error):
-        return "".join(traceback.format_exception(error))
-    if isinstance(error, MissingMandatoryValue):
-        return f"error: {error.full_key} is not given; add {error.full_key}=... to the command"
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return (f"error: {where}cannot be written ({error.strerror or _in_one_line(str(error))}); free some space, or "
-                "set run_dir, cache_dir or results_dir to where there is leave and room")  # fmt: skip
-    return f"error: {_in_one_line(str(error))}"
-
-
-def _in_one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _quieten() -> None:
-    """Let the libraries say only what concerns the run."""
-    for pattern in QUIET:
-        warnings.filterwarnings("ignore", message=pattern)
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()  # Hydra's root handler prints what they hand up
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        library = logging.getLogger(name)
-        if not any(isinstance(each, _Chatter) for each in library.filters):
-            library.addFilter(_Chatter())

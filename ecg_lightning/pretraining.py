@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,26 @@ from ecg_lightning.precheck import check_training
 log = logging.getLogger(__name__)
 
 ENCODER = "encoder.pt"
+
+
+OF_NO_RESULT = ("run_dir", "cache_dir", "logger")
+"""Keys that say where things go, not what is learned."""
+
+
+def run_folder(config: DictConfig) -> Path:
+    """The directory of a run: the one that is asked for, or one that belongs to this very configuration.
+
+    The same command therefore continues its run, and one with another value begins its own.
+
+    Args:
+        config: as `conf/train.yaml` composes it.
+    """
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    what = {key: value for key, value in plain(config).items() if key not in OF_NO_RESULT}
+    state = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
+    objective = config.objective._target_.split(".")[-2]
+    return Path("runs") / f"{objective}-{config.data.name}" / state
 
 
 def pretrain(config: DictConfig, run_dir: Path) -> Path:

@@ -24,7 +24,8 @@ from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_grid, check_prediction, check_transfer
 
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "provenance", "interrupts", "processes"},
+    {"errors", "provenance", "interrupts", "processes", "files", "quiet"},
+    {"job", "faults"},
     {"leads"},
     {"signal", "arguments"},
     {"data", "encoders"},

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.cli import SweepEnd, command_line, run
 from ecg_lightning.errors import UserError
+from ecg_lightning.job import Job, begin, end
 from ecg_lightning.precheck import check_evaluation
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,13 +111,14 @@ def test_a_folder_that_cannot_be_written_is_named(fault: int, capsys: pytest.Cap
 
 
 def test_a_sweep_whose_table_cannot_be_made_says_so_and_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cell").mkdir()
     (tmp_path / "cell" / "result.json").write_text("no result")
-    monkeypatch.setattr(SweepEnd, "folders", {tmp_path})
+    job = Job(tmp_path / "sweep", 0, ())
+    end(job, begin(job), made=str(tmp_path / "cell"))
     with pytest.raises(SystemExit, match="1"):
-        SweepEnd().on_multirun_end(OmegaConf.create())
+        SweepEnd().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
     told = capsys.readouterr().err
     assert (
         told.startswith(f"error: {tmp_path / 'cell' / 'result.json'}: not readable as JSON")
@@ -184,7 +186,7 @@ def test_a_cell_a_sweep_the_sweep_again_and_a_failing_cell(
     failing = command("evaluate.py", *sweep, "budget=10,25,100")
     assert failing.returncode == 1 and "Traceback" not in failing.stderr
     assert failing.stderr.count("error: budget=100 asks for more than the") == 1, "the same reason is said once"
-    assert "2 cells failed" in failing.stderr and "done before" in failing.stderr
+    assert "2 jobs failed" in failing.stderr and "done before" in failing.stderr
     for shown in ("random encoder, linear probe", "10 labels", "25 labels", "failed: random_encoder with 100 labels"):
         assert shown in failing.stdout
     done = {path for path, content in results(tmp_path / "out").items() if content["status"] == "done"}
