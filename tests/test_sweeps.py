@@ -9,17 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import slurm_stand_in
 from conftest import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from ecg_lightning.cli import expand_pattern, name_sweep
-from ecg_lightning.job import Job, JobNote, JobRecord, records
+from ecg_lightning.job import Job, JobNote, records
 from ecg_lightning.sweeps.grid import first_of, grid_of
 from ecg_lightning.sweeps.history import Past, expected_seconds, history, in_words
 from ecg_lightning.sweeps.parallel import jobs_at_once
@@ -95,13 +98,10 @@ def test_records_say_what_became_of_each_job(tmp_path: Path) -> None:
 def test_a_job_whose_process_is_gone_is_not_alive(tmp_path: Path) -> None:
     note(tmp_path, 0)
     (record,) = records(tmp_path)
-    gone = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True, text=True
-    )
-    assert not JobRecord(**{**vars(record), "process": int(gone.stdout)}).is_alive
-    assert JobRecord(**{**vars(record), "process": int(gone.stdout), "host": "another"}).is_alive, (
-        "nobody here can tell"
-    )
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    assert not replace(record, process=gone.pid).is_alive
+    assert replace(record, process=gone.pid, host="another").is_alive, "nobody here can tell"
 
 
 def test_a_job_that_finds_its_work_done_keeps_the_time_that_it_took(tmp_path: Path) -> None:
@@ -187,7 +187,9 @@ def command(tmp_path: Path) -> Command:
             key: value for key, value in os.environ.items() if key not in ("ECG_DATA_ROOT", "OMP_NUM_THREADS")
         }
         line = [sys.executable, str(PROJECT / script), *arguments]
-        return subprocess.run(line, check=False, cwd=tmp_path, env=environment | more, capture_output=True, text=True)
+        return subprocess.run(
+            line, check=False, cwd=tmp_path, env=environment | more, capture_output=True, text=True, timeout=200
+        )
 
     return start
 
@@ -225,7 +227,8 @@ def test_two_workers_of_ray_do_what_one_process_does(
         "protocol=random_encoder",
         "seed=0,1",
     ]
-    gpus = ["hydra/launcher=ray_gpu", "+hydra.launcher.ray.init.num_gpus=2", "+hydra.launcher.ray.init.num_cpus=2"]
+    there = ["+hydra.launcher.ray.init.num_gpus=2", "+hydra.launcher.ray.init.num_cpus=2"]
+    gpus = ["hydra/launcher=ray_gpu_share", "hydra.launcher.ray.remote.num_gpus=1", *there]
     side_by_side = command("evaluate.py", *asked, "budget=10,100", f"results_dir={tmp_path / 'ray'}", *gpus)
     assert side_by_side.returncode == 1 and "Traceback" not in side_by_side.stderr, side_by_side.stderr
     assert side_by_side.stderr.count("error: budget=100 asks for more than the") == 1
@@ -246,3 +249,75 @@ def test_two_workers_of_ray_do_what_one_process_does(
         assert each["metrics"]["macro_auroc"]["value"] == pytest.approx(
             theirs[name]["metrics"]["macro_auroc"]["value"], abs=1e-6
         )
+
+
+def test_slurm_is_asked_for_a_gpu_and_cores_for_each_job(
+    command: Command, tiny: Tiny, finished_run: Path, tmp_path: Path
+) -> None:
+    where = [word for word in tiny("synthetic") if word.startswith(("data", "cache_dir"))]
+    asked = [
+        "-m",
+        *where,
+        f"checkpoint={finished_run / 'encoder.pt'}",
+        "resamples=20",
+        "protocol=classical",
+        "budget=10",
+    ]
+    slurm = ["hydra/launcher=slurm", "hydra.launcher.partition=gpus", "hydra.launcher.array_parallelism=2"]
+    path = slurm_stand_in.install(tmp_path / "bin")
+    ended = command("evaluate.py", *asked, "seed=0,1", f"results_dir={tmp_path / 'out'}", *slurm, PATH=path)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 done, 0 running, 0 failed, 0 left" in ended.stderr
+    wanted = {"gpus-per-node": "1", "cpus-per-task": "4", "mem": "32GB", "time": "720", "partition": "gpus",
+              "ntasks-per-node": "1", "nodes": "1", "array": "0-1%2"}  # fmt: skip
+    assert wanted.items() <= slurm_stand_in.asked(tmp_path / "bin").items()
+    noted = list(records(next((tmp_path / "runs" / "sweeps").iterdir())))
+    assert [each.devices for each in noted] == ["0", "1"] and len(results(tmp_path / "out")) == 2
+
+
+class StandInRay:
+    """Notes what the launcher asks of Ray, and runs nothing."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.wanted: dict[str, Any] = {}
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **words: Any) -> None:
+        self.started = words
+
+    def remote(self, **words: Any) -> Callable[..., Any]:
+        self.wanted = words
+        return lambda _: SimpleNamespace(remote=lambda **_: None)
+
+    def get(self, reference: Any) -> Any:
+        return reference
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "address"),
+    [("ray_cpu", 0, None), ("ray_gpu", 1, None), ("ray_gpu_share", 0.25, None), ("ray_cluster", 1, "head:6379")],
+)
+def test_what_ray_is_asked_for(name: str, gpus: float, address: str | None, tmp_path: Path, monkeypatch: Any) -> None:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.utils import instantiate
+    from hydra_plugins.hydra_ray_launcher import _core, _launcher_util
+
+    ray = StandInRay()
+    monkeypatch.setattr(_core, "ray", ray)
+    monkeypatch.setattr(_launcher_util, "ray", ray)
+    words = [f"hydra/launcher={name}", f"hydra.sweep.dir={tmp_path}", "hydra.mode=MULTIRUN"]
+    words += [f"hydra.launcher.ray.init.address={address}"] if address else []
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        config = compose("evaluate", words, return_hydra_config=True)
+        launcher = instantiate(config.hydra.launcher)
+        context = SimpleNamespace(config_loader=GlobalHydra.instance().config_loader())
+        launcher.setup(hydra_context=context, task_function=print, config=config)
+        launcher.launch([["seed=1"]], 0)
+    assert (ray.wanted["num_gpus"], ray.wanted["num_cpus"], ray.wanted["max_retries"]) == (gpus, 1, 3)
+    assert ray.started["address"] == address
+    memory = ray.started["object_store_memory"]
+    assert (memory is None) == (address is not None), "a cluster that runs refuses to be told"
