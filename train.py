@@ -1,13 +1,18 @@
 """Pretrain an encoder without labels: `python train.py objective=mae data=ptbxl`; `--help` lists the choices."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from ecg_lightning.hydra_main import hydra_main
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+@hydra_main("train")
 def main(config: DictConfig) -> object:
     """Compose, train, write `encoder.pt`."""
     from ecg_lightning.cli import run

@@ -6,19 +6,19 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING
 
-from hydra.experimental.callback import Callback as HydraCallback
-from omegaconf import DictConfig
-
+from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
-from ecg_lightning.job import Job, begin, end, records, sweep_job
-from ecg_lightning.members import CONF
+from ecg_lightning.help import asks_for_help, help_of
+from ecg_lightning.job import Job, begin, end, sweep_job
 from ecg_lightning.quiet import quieten
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 HOW_NOT_WHAT = ("-m", "--multirun", "hydra", "logger", "cache_dir")
 """Beginnings of words that say how and where a sweep runs, not what it is about."""
@@ -96,33 +96,39 @@ def _run_noted(job: Callable[[], object], noted: Job) -> object:
     try:
         made = job()
     except Exception as error:
-        SweepEnd.say_once(told(error))
+        _say_once(told(error))
         end(noted, begun, error=told(error))
         return None
     end(noted, begun, made=None if made is None else str(made))
     return made
 
 
-def composed_command(name: str, about: str | None, job: Callable[[DictConfig], bool | None]) -> None:
+@cache
+def _say_once(reason: str) -> None:
+    """Say why a job failed, unless another one failed for the very same reason."""
+    print(reason, file=sys.stderr)
+
+
+def composed_command(name: str, job: Callable[[DictConfig], bool | None]) -> None:
     """A command of one job, for `command_line`: the words after it set keys of `conf/NAME.yaml`.
 
     The process ends with exit code 0, with 1 where the job says that not all is well, and 2 where it cannot be done.
 
     Args:
         name: of the configuration.
-        about: what `--help` says before the choices of the data set and the configuration.
         job: given the composed configuration; returns False where not all is well.
     """
+    if asks_for_help(sys.argv[1:]):
+        print(help_of(name))
+        return
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    words, asked = sys.argv[1:], {"--help", "-h"}
+    shown = ["--cfg", "job"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [word for word in words if word not in asked])
-    if asked & set(words):
-        choices = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
-        keys = f"Configuration (any key can be set as key=value)\n\n{OmegaConf.to_yaml(config)}"
-        print(f"{about}\nChoices (group=option)\n\ndata: {choices}\n\n{keys}")
+        config = compose(name, [word for word in sys.argv[1:] if word not in shown])
+    if shown[0] in sys.argv:
+        print(OmegaConf.to_yaml(config))
         return
     said: list[bool | None] = []
     run(lambda: said.append(job(config)))
@@ -144,6 +150,7 @@ def run_cell(config: DictConfig) -> object:
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
     from ecg_lightning.question import results_folder
+    from ecg_lightning.sweeps.callback import summarised
     from ecg_lightning.transfer import assess_transfer
 
     alone = sweep_job() is None
@@ -156,7 +163,7 @@ def run_cell(config: DictConfig) -> object:
         refuse_pretraining_keys(HydraConfig.get().overrides.task)
         made = jobs.get(kind, partial(assess, pictures=alone))(config)
         if (kind == "all" or config.get("robustness") is not None) and alone:
-            _summarised(results_folder(config))
+            summarised(results_folder(config))
         return results_folder(config) if kind == "all" else made
 
     return run(cell)
@@ -176,49 +183,3 @@ def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
         for key, reason in reasons.items():
             if override.lstrip("+~").startswith(key):
                 raise UserError(f"{override}: {reason}; {key} is for train.py alone")
-
-
-class SweepEnd(HydraCallback):
-    """Leaves one table for each checkpoint and data set of a sweep; exit code 1 when a job failed."""
-
-    said: ClassVar[set[str]] = set()
-
-    @classmethod
-    def say_once(cls, message: str) -> None:
-        """Say why a job failed, unless another one failed for the very same reason."""
-        if message not in cls.said:
-            print(message, file=sys.stderr)
-        cls.said.add(message)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra after the last job."""
-        jobs = list(records(Path(config.hydra.sweep.dir)))
-        tables = [_summarised(folder) for folder in sorted({*_tables(job.made for job in jobs)})]
-        failed = [job for job in jobs if job.status == "failed"]
-        if failed:
-            print(f"{len(failed)} jobs failed; run the same command again to try only those", file=sys.stderr)
-        if failed or not all(tables):
-            sys.exit(1)
-
-
-def _tables(made: Iterable[str | None]) -> Iterable[Path]:
-    """The folders of cells among what jobs made."""
-    from ecg_lightning.results import FILENAME
-
-    for path in (Path(each) for each in made if each is not None):
-        if (path / FILENAME).exists():
-            yield path.parent
-        elif path.is_dir() and any(path.glob(f"*/{FILENAME}")):
-            yield path
-
-
-def _summarised(folder: Path) -> bool:
-    """Whether the table of a folder's cells could be made."""
-    from ecg_lightning.reporting.sweep import summarise_sweep
-
-    try:
-        summarise_sweep(folder)
-    except Exception as error:  # Hydra makes a warning of what a callback raises and exits with code 0.
-        print(f"{told(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
-        return False
-    return True
