@@ -22,6 +22,9 @@ def main(config: DictConfig) -> object:
 
 def train(config: DictConfig) -> Path:
     """Train in the folder that the configuration names."""
+    from ecg_lightning.precheck import check_training
+
+    check_training(config)  # a wrong number is told before torch and Lightning are imported
     from ecg_lightning.pretraining import pretrain, run_folder
 
     return pretrain(config, run_folder(config))

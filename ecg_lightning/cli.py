@@ -146,6 +146,18 @@ def run_cell(config: DictConfig) -> object:
     """
     from hydra.core.hydra_config import HydraConfig
 
+    from ecg_lightning.precheck import check_asked
+
+    def cell() -> object:
+        refuse_pretraining_keys(HydraConfig.get().overrides.task)
+        check_asked(config)
+        return _answer(config, alone=sweep_job() is None)
+
+    return run(cell)
+
+
+def _answer(config: DictConfig, *, alone: bool) -> object:
+    """What was asked, once nothing is wrong with it that can be told without importing what takes seconds."""
     from ecg_lightning.assessment import assess
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
@@ -153,20 +165,14 @@ def run_cell(config: DictConfig) -> object:
     from ecg_lightning.sweeps.callback import summarised
     from ecg_lightning.transfer import assess_transfer
 
-    alone = sweep_job() is None
     kind = config.protocol.name
     jobs: dict[str, Callable[[DictConfig], object]] = {
         "predict": predict, "all": assess_grid, "transfer": assess_transfer
     }  # fmt: skip
-
-    def cell() -> object:
-        refuse_pretraining_keys(HydraConfig.get().overrides.task)
-        made = jobs.get(kind, partial(assess, pictures=alone))(config)
-        if (kind == "all" or config.get("robustness") is not None) and alone:
-            summarised(results_folder(config))
-        return results_folder(config) if kind == "all" else made
-
-    return run(cell)
+    made = jobs.get(kind, partial(assess, pictures=alone))(config)
+    if (kind == "all" or config.get("robustness") is not None) and alone:
+        summarised(results_folder(config))
+    return results_folder(config) if kind == "all" else made
 
 
 def refuse_pretraining_keys(overrides: Iterable[str]) -> None:

@@ -66,6 +66,25 @@ def test_a_mistake_gives_one_message_that_names_it_and_no_traceback(line: str, c
     assert refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate.py checkpoint=no/encoder.pt data=mitbih",
+        "evaluate.py checkpoint=x data.spec.fs=50",
+        "train.py data=foo",
+        "train.py seed=-1",
+    ],
+)
+def test_a_mistake_is_told_before_what_takes_seconds_is_imported(
+    line: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    refused = command(*line.split())
+    imported = {each.rsplit("|", 1)[-1].strip() for each in refused.stderr.splitlines()}
+    assert refused.returncode == 2 and "\nerror: " in refused.stderr and "hydra" in imported
+    assert not imported & {"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib"}
+
+
 def test_a_value_left_out_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(lambda: OmegaConf.load(PROJECT / "conf" / "evaluate.yaml").checkpoint)
