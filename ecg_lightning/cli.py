@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
-from ecg_lightning.help import asks_for_help, help_of
+from ecg_lightning.help import gave_help
 from ecg_lightning.job import Job, begin, end, sweep_job
 from ecg_lightning.quiet import quieten
 
@@ -118,8 +118,7 @@ def composed_command(name: str, job: Callable[[DictConfig], bool | None]) -> Non
         name: of the configuration.
         job: given the composed configuration; returns False where not all is well.
     """
-    if asks_for_help(sys.argv[1:]):
-        print(help_of(name))
+    if gave_help(name):
         return
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
 
 from ecg_lightning.choices import CONF, Group, groups, head, keys, sweeps
@@ -19,9 +21,19 @@ SWEEP = {
 }
 
 
-def asks_for_help(words: Iterable[str]) -> bool:
-    """Whether a command line asks for it, whatever else it says."""
-    return bool({"--help", "-h"} & set(words))
+def gave_help(command: str) -> bool:
+    """Whether the command line asks for help, whatever else it says; it has then been given.
+
+    Args:
+        command: `train`, for `conf/train.yaml`.
+    """
+    if not {"--help", "-h"} & set(sys.argv[1:]):
+        return False
+    try:
+        print(help_of(command), flush=True)
+    except BrokenPipeError:  # `| head` has seen enough; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def help_of(command: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from ecg_lightning.choices import CONF
-from ecg_lightning.help import asks_for_help, help_of
+from ecg_lightning.help import gave_help
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,13 +21,12 @@ def hydra_main(name: str) -> Callable[[Callable[[DictConfig], object]], Callable
     """
 
     def decorated(job: Callable[[DictConfig], object]) -> Callable[[], None]:
+        @wraps(job)
         def main() -> None:
-            if asks_for_help(sys.argv[1:]):
-                print(help_of(name))
-                return
-            import hydra
+            if not gave_help(name):
+                import hydra
 
-            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
+                hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
 
         return main
 

@@ -108,6 +108,12 @@ def test_it_imports_nothing_that_takes_long(line: str) -> None:
     assert "textwrap" in imported and not imported & set(HEAVY)
 
 
+def test_whoever_has_read_enough_of_it_sees_no_error() -> None:
+    line = f"{sys.executable} train.py --help | true"
+    shown = subprocess.run(line, check=False, cwd=PROJECT, shell=True, capture_output=True, text=True)
+    assert not shown.stderr
+
+
 def test_a_command_of_one_job_shows_its_configuration(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
