@@ -53,6 +53,7 @@ bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/fewshot.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove .venv, caches, runs and generated data
 	rm -rf .venv cache runs $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ecg_lightning.encoders.base import Encoder
-from ecg_lightning.errors import UserError
+from ecg_lightning.errors import UnreadableCheckpoint, UserError
 from ecg_lightning.signal import SignalSpec
 
 FORMAT = "ecg_lightning.encoder/1"
@@ -108,9 +108,7 @@ def read_plain(path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(
-            f"checkpoint={path}: cannot be read ({error.strerror}); train.py writes encoder.pt in its run directory"
-        ) from None
+        raise UnreadableCheckpoint(path, error.strerror) from None
     except Exception:  # a foreign or broken file raises nearly anything
         return None
 
