@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
 from ecg_lightning.job import Job, begin, end, records, sweep_job
+from ecg_lightning.launch import let_the_first_speak
 from ecg_lightning.members import CONF
 from ecg_lightning.quiet import quieten
 
@@ -86,6 +87,7 @@ def run(job: Callable[[], object]) -> object:
     try:
         return job()
     except Exception as error:
+        let_the_first_speak()
         print(told(error), file=sys.stderr)
         sys.exit(2 if is_mendable(error) else 1)
 

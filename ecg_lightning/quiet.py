@@ -10,6 +10,7 @@ QUIET = (
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
+    r".*when logging on epoch level in distributed setting.*",  # what is logged is already of all processes
 )
 
 CHATTER = ("Tip:", "TPU available", "GPU available", "Loading `train_dataloader`", "Restoring states", "Restored all")

@@ -25,7 +25,7 @@ from ecg_lightning.precheck import check_grid, check_prediction, check_transfer
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts", "processes", "files", "quiet"},
-    {"job", "faults"},
+    {"job", "faults", "launch"},
     {"leads"},
     {"signal", "arguments"},
     {"data", "encoders"},
