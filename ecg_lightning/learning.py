@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, cast
 
 import numpy as np
@@ -105,14 +106,11 @@ class LearningCheck(Callback):
 
     @torch.no_grad()
     def _look_at(self, objective: Objective) -> dict[str, float]:
-        encoder = objective.exported
-        training = encoder.training
-        encoder.eval()
+        encoder = deepcopy(objective.exported).float().eval()  # single precision whatever the training's
         spread = self._spread(encoder, objective.device)
         found = {} if spread is None else spread._asdict()
         if self._probe is not None:
             found |= self._probe.measure(encoder, objective.device)
-        encoder.train(training)
         return found
 
     def _spread(self, encoder: Encoder, device: torch.device) -> Spread | None:
@@ -124,7 +122,7 @@ class LearningCheck(Callback):
         parts = []
         for few in np.array_split(which, -(-len(which) // self.data.batch_size)):
             batch = to_signal(windows[Draw(few, np.full(len(few), 0.5))].to(device), self.data.spec)
-            parts.append(encoder(batch.x, batch.valid).float())
+            parts.append(encoder(batch.x, batch.valid))
         return measure_spread(torch.cat(parts))
 
 
