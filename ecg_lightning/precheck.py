@@ -49,11 +49,11 @@ def check_training(config: DictConfig) -> None:
 
 def _check_processes(trainer: DictConfig) -> None:
     """Whether processes can train together as asked."""
-    devices = trainer.devices
-    alone = devices == 1 or (isinstance(devices, ListConfig) and len(devices) == 1)
-    if not alone or trainer.get("num_nodes", 1) != 1:
-        if not trains_together(trainer) or trainer.get("use_distributed_sampler", True):
-            raise UserError(f"trainer.devices={devices} lets several processes train together; choose trainer=ddp")
+    devices, nodes = trainer.devices, trainer.get("num_nodes", 1)
+    alone = nodes == 1 and (devices == 1 or (isinstance(devices, ListConfig) and len(devices) == 1))
+    if not alone and (not trains_together(trainer) or trainer.get("use_distributed_sampler", True)):
+        raise UserError(f"trainer.devices={devices} on {nodes} node(s) needs processes that share the data; choose "
+                        "trainer=ddp")  # fmt: skip
     if trains_together(trainer) and sweep_job() is not None and not started_together():
         raise UserError(
             "trainer=ddp starts this very command again for each device, and with -m each would run the whole sweep; "
