@@ -21,13 +21,20 @@ GRACE = 3.0
 
 
 def environment() -> ClusterEnvironment:
-    """What Lightning takes the environment variables for."""
+    """What Lightning takes the environment variables for.
+
+    Raises:
+        UserError: SLURM was asked for tasks in a way that Lightning does not take.
+    """
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     kinds: tuple[type[ClusterEnvironment], ...] = (TorchElasticEnvironment, SLURMEnvironment, LightningEnvironment)
-    return next(kind() for kind in kinds if kind.detect())
+    try:
+        return next(kind() for kind in kinds if kind.detect())
+    except RuntimeError as error:
+        raise UserError(str(error)) from error
 
 
 def is_first() -> bool:
@@ -65,7 +72,7 @@ def is_in_charge(trainer: Mapping[str, Any]) -> bool:
 
 def let_the_first_speak() -> None:
     """Before a fault is told: most are met by all processes, and the first one to tell it ends the others."""
-    if os.environ.keys() & {"LOCAL_RANK", "SLURM_PROCID"} and not is_first():
+    if int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
         time.sleep(GRACE)
 
 
