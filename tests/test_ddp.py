@@ -82,9 +82,8 @@ def configured(overrides: list[str]) -> DictConfig:
 def validated(config: DictConfig, state: dict[str, Any]) -> dict[str, float]:
     """The validation figures of one process, batch by batch and weighed by hand."""
     data, objective = build_training(config)
-    objective.load_state_dict(state)
     kind, usual = next(iter(state.values())).dtype, torch.get_default_dtype()
-    objective.to(kind).eval()
+    objective.to(kind).eval().load_state_dict(state)
     torch.set_default_dtype(kind)
     total: dict[str, float] = {}
     with torch.no_grad():
@@ -177,11 +176,9 @@ def _refused_by_another_number_of_processes(run_dir: Path, line: list[str], fold
     assert checkpoint["processes"] == 2
     torch.save({**checkpoint, "processes": 3}, path)
     refused = start(line, folder)
-    said = refused.communicate(timeout=SECONDS)[1]
+    said = refused.communicate(timeout=SECONDS)[1]  # ends when the last process that could still say something has
     assert refused.returncode == 2 and said.count("begun by 3 processes and cannot be continued by 2") == 1
     assert "Traceback" not in said
-    with pytest.raises(ProcessLookupError):
-        os.killpg(refused.pid, 0)
     path.write_bytes(good)
 
 
