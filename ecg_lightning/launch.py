@@ -86,15 +86,16 @@ def ending_together(trainer: Trainer) -> Iterator[None]:
     Raises:
         UserError: torchrun or SLURM started another number of processes than the trainer is told of.
     """
-    here = environment()
-    if here.creates_processes_externally and here.world_size() not in (1, trainer.world_size):
-        raise UserError(
-            f"{here.world_size()} processes were started, and trainer.devices={trainer.num_devices} on "
-            f"trainer.num_nodes={trainer.num_nodes} make {trainer.world_size}; let them agree"
-        )
+    launcher = trainer.strategy.launcher
+    if launcher is None:
+        yield
+        return
+    try:
+        environment().validate_settings(trainer.num_devices, trainer.num_nodes)
+    except ValueError as error:
+        raise UserError(f"trainer.devices or trainer.num_nodes does not fit what was started: {error}") from error
     try:
         yield
     except Exception:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGKILL)  # what waits for other processes hears no other signal
+        launcher.kill(signal.SIGKILL)  # what waits for other processes hears no other signal
         raise
