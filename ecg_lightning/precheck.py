@@ -58,7 +58,7 @@ def _check_processes(trainer: DictConfig) -> None:
         raise UserError(
             "trainer=ddp starts this very command again for each device, and with -m each would run the whole sweep; "
             "run each configuration by itself, start the sweep with torchrun or srun, or give each job one device "
-            "(trainer=gpu hydra/launcher=ray_gpu)"
+            "(trainer=gpu with hydra/launcher=ray_gpu or slurm)"
         )
 
 
