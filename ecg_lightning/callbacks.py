@@ -115,4 +115,5 @@ def _one_window(data: UnlabelledData, module: MAE) -> Batch:
     """The window in the middle of the validation recordings, on the module's device."""
     dataset = cast("UnlabelledWindows | MixedWindows", data.val_dataloader().dataset)
     raw = dataset[Draw(np.array([len(dataset) // 2]), np.array([0.5]))]
-    return to_signal(raw.to(module.device), data.spec)
+    batch = to_signal(raw.to(module.device), data.spec)
+    return batch._replace(x=batch.x.to(next(module.parameters()).dtype))

@@ -14,6 +14,7 @@ from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
 from ecg_lightning.help import gave_help
 from ecg_lightning.job import LOG, Job, JobNote, sweep_job
+from ecg_lightning.launch import let_the_first_speak
 from ecg_lightning.quiet import quieten
 from ecg_lightning.words import keys_of, name_sweep
 
@@ -108,6 +109,7 @@ def run(job: Callable[[], object]) -> object:
     try:
         return job()
     except Exception as error:
+        let_the_first_speak()
         print(told(error), file=sys.stderr)
         sys.exit(2 if is_mendable(error) else 1)
 

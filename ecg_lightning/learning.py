@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, cast
 
 import numpy as np
@@ -58,20 +59,19 @@ class LearningCheck(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Before the first step of a run, not of a continued one."""
-        del trainer
         if self.labelled is not None:
             try:
                 self._probe = OnlineProbe(self.labelled)
             except UserError as error:
                 log.info(f"no probes during training: {error}")
         if not self.start:
-            measured = self._measure(cast(Objective, pl_module))
+            measured = self._measure(trainer, cast(Objective, pl_module))
             self.start = {f"start/{name}": value for name, value in measured.items()}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and log."""
         if not trainer.sanity_checking:
-            measured = self._measure(cast(Objective, pl_module))
+            measured = self._measure(trainer, cast(Objective, pl_module))
             pl_module.log_dict({f"val/{name}": value for name, value in measured.items()}, rank_zero_only=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -99,16 +99,18 @@ class LearningCheck(Callback):
         logged = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
         return logged | self.start
 
+    def _measure(self, trainer: Trainer, objective: Objective) -> dict[str, float]:
+        """The figures of the first process, in all of them."""
+        found = self._look_at(objective) if trainer.is_global_zero else {}
+        return trainer.strategy.broadcast(found)
+
     @torch.no_grad()
-    def _measure(self, objective: Objective) -> dict[str, float]:
-        encoder = objective.exported
-        training = encoder.training
-        encoder.eval()
+    def _look_at(self, objective: Objective) -> dict[str, float]:
+        encoder = deepcopy(objective.exported).float().eval()  # single precision whatever the training's
         spread = self._spread(encoder, objective.device)
         found = {} if spread is None else spread._asdict()
         if self._probe is not None:
             found |= self._probe.measure(encoder, objective.device)
-        encoder.train(training)
         return found
 
     def _spread(self, encoder: Encoder, device: torch.device) -> Spread | None:
@@ -120,7 +122,7 @@ class LearningCheck(Callback):
         parts = []
         for few in np.array_split(which, -(-len(which) // self.data.batch_size)):
             batch = to_signal(windows[Draw(few, np.full(len(few), 0.5))].to(device), self.data.spec)
-            parts.append(encoder(batch.x, batch.valid).float())
+            parts.append(encoder(batch.x, batch.valid))
         return measure_spread(torch.cat(parts))
 
 

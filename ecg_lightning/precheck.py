@@ -14,6 +14,8 @@ from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UnreadableCheckpoint, UserError
+from ecg_lightning.job import sweep_job
+from ecg_lightning.launch import started_together, trains_together
 from ecg_lightning.leads import Missing
 
 LARGEST_SEED = 2**32 - 1
@@ -32,6 +34,7 @@ def check_training(config: DictConfig) -> None:
     if config.early_stop is not None:
         _check_whole(config, {"early_stop": 1})
     trainer = config.trainer
+    _check_processes(trainer)
     _check_whole(trainer, {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1},
                  "trainer.")  # fmt: skip
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
@@ -43,6 +46,21 @@ def check_training(config: DictConfig) -> None:
         raise UserError(
             f"trainer.max_epochs={epochs} ends before the first validation, which chooses the encoder; raise it or "
             f"lower trainer.check_val_every_n_epoch={every}"
+        )
+
+
+def _check_processes(trainer: DictConfig) -> None:
+    """Whether processes can train together as asked."""
+    devices, nodes = trainer.devices, trainer.get("num_nodes", 1)
+    alone = nodes == 1 and (devices == 1 or (isinstance(devices, ListConfig) and len(devices) == 1))
+    if not alone and (not trains_together(trainer) or trainer.get("use_distributed_sampler", True)):
+        raise UserError(f"trainer.devices={devices} on {nodes} node(s) needs processes that share the data; choose "
+                        "trainer=ddp")  # fmt: skip
+    if trains_together(trainer) and sweep_job() is not None and not started_together():
+        raise UserError(
+            "trainer=ddp starts this very command again for each device, and with -m each would run the whole sweep; "
+            "run each configuration by itself, start the sweep with torchrun or srun, or give each job one device "
+            "(trainer=gpu with hydra/launcher=ray_gpu or slurm)"
         )
 
 

@@ -32,6 +32,7 @@ from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import read_checkpoint, save_encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.inheritance import Origin, inherit
+from ecg_lightning.launch import ending_together, is_in_charge
 from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
@@ -76,7 +77,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     """
     check_training(config)
     run_config = {key: value for key, value in plain(config).items() if key != "run_dir"}
-    last = _continued_from(run_dir, run_config)
+    last = _continued_from(run_dir, run_config, is_in_charge(config.trainer))
     if (run_dir / ENCODER).exists():
         log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
         return run_dir / ENCODER
@@ -91,8 +92,11 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
     try:
-        trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
-        return _export(run_config, run_dir, data, objective, best, origin)
+        with ending_together(trainer):
+            trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
+        if trainer.is_global_zero:
+            _export(run_config, run_dir, data, objective, best, origin)
+        return run_dir / ENCODER
     finally:
         _finish_wandb()
 
@@ -143,7 +147,7 @@ def _labelled(data: UnlabelledData) -> ECGDataModule | None:
     return source if isinstance(source, ECGDataModule) else None
 
 
-def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
+def _continued_from(run_dir: Path, run_config: dict[str, Any], in_charge: bool) -> Path | None:
     """The checkpoint to continue from, if there is one; whatever the directory holds is of this very configuration."""
     run_dir.mkdir(parents=True, exist_ok=True)
     written, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
@@ -154,7 +158,8 @@ def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
             raise UserError(f"run_dir={run_dir} holds a run with another {', '.join(changed)}; "
                             "repeat its command to continue it, or choose another run_dir")  # fmt: skip
         return last if last.exists() else None
-    OmegaConf.save(OmegaConf.create(run_config), written)
+    if in_charge:
+        OmegaConf.save(OmegaConf.create(run_config), written)
     return None
 
 

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar, cast
+
 import torch
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather, all_reduce
 
+T = TypeVar("T")
+
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
+
 
 def count() -> int:
     """Number of processes that train together."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    if _apart.get() or not (distributed.is_available() and distributed.is_initialized()):
+        return 1
+    return distributed.get_world_size()
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within it, a process is as one that trains alone: it waits for nobody and sees no rows but its own."""
+    before = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(before)
 
 
 def rank() -> int:
@@ -38,3 +59,12 @@ def total(x: Tensor) -> Tensor:
         return x
     summed: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
     return summed
+
+
+def collect(item: T) -> list[T]:
+    """What every process brings, in their order; anything that can be pickled."""
+    brought: list[T | None] = [item]
+    if count() > 1:
+        brought = [None] * count()
+        distributed.all_gather_object(brought, item)
+    return cast("list[T]", brought)

@@ -10,9 +10,11 @@ QUIET = (
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
+    r".*when logging on epoch level in distributed setting.*",  # what is logged is already of all processes
 )
 
-CHATTER = ("Tip:", "TPU available", "GPU available", "Loading `train_dataloader`", "Restoring states", "Restored all")
+CHATTER = ("Tip:", "TPU available", "GPU available", "Loading `train_dataloader`", "Restoring states", "Restored all",
+           "Initializing distributed", "All distributed processes registered")  # fmt: skip
 
 
 class _Chatter(logging.Filter):
@@ -29,7 +31,7 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message=pattern)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()  # Hydra's root handler prints what they hand up
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        library = logging.getLogger(name)
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "fabric.utilities.distributed"):
+        library = logging.getLogger(f"lightning.{name}")
         if not any(isinstance(each, _Chatter) for each in library.filters):
             library.addFilter(_Chatter())

@@ -26,7 +26,7 @@ from ecg_lightning.precheck import check_grid, check_prediction, check_transfer
 
 FLOORS: tuple[set[str], ...] = (
     {"errors", "provenance", "interrupts", "processes", "files", "quiet", "choices", "words"},
-    {"job", "faults", "help"},
+    {"job", "faults", "help", "launch"},
     {"hydra_main"},
     {"leads"},
     {"signal", "arguments"},

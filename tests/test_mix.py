@@ -72,7 +72,7 @@ def test_each_member_has_its_share_and_each_of_its_windows_comes_equally_often(
     for epoch in range(12):
         draws = drawn(batches, epoch)
         assert len(draws) == len(batches) >= at_least
-        assert {len(draw.which) for draw in draws} == {batches.batch_size}, "whole batches"
+        assert {len(draw.which) for draw in draws} == {batches.size}, "whole batches"
         assert all(((draw.slide >= 0) & (draw.slide < 1)).all() for draw in draws)
         which = np.concatenate([draw.which for draw in draws])
         naive = np.bincount(of_member[which], minlength=len(sizes))
@@ -91,7 +91,7 @@ def test_fractions_of_a_draw_even_out_over_the_epochs(weights: list[float], draw
     epochs = 400
     total = batches.counts(np.arange(epochs)).sum(axis=0)
     a_random_rounding_would_miss_by = 0.5 * epochs**0.5
-    assert (np.abs(total - shares * len(batches) * batches.batch_size * epochs) < a_random_rounding_would_miss_by).all()
+    assert (np.abs(total - shares * len(batches) * batches.size * epochs) < a_random_rounding_would_miss_by).all()
 
 
 @some

@@ -138,7 +138,7 @@ class MixedWindows(Dataset[RawBatch]):
     def __getitem__(self, draw: Draw) -> RawBatch:
         """One batch, in the order drawn: one fancy index for each member that is in it."""
         owner = np.searchsorted(self.first, draw.which, side="right") - 1
-        places = {m: np.flatnonzero(owner == m) for m in np.unique(owner).tolist()}
+        places = {m: np.flatnonzero(owner == m) for m in np.unique(owner).tolist() or [0]}
         parts = [self.members[m][Draw(draw.which[at] - self.first[m], draw.slide[at])] for m, at in places.items()]
         where = [torch.from_numpy(at) for at in places.values()]
         whole = all(part.valid is None for part in parts)
@@ -186,7 +186,7 @@ class MixedBatches(Batches):
         Args:
             epochs: (E,) their numbers.
         """
-        draws = len(self) * self.batch_size
+        draws = len(self) * self.together
         ends = np.round(draws * np.cumsum(self.shares), 6)  # whole numbers are whole in spite of rounding errors
         start = epochs * GOLDEN % 1
         reached = np.ceil(ends - start[:, None]).astype(np.int64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ecg_lightning import processes
 from ecg_lightning.data.store import Store
 from ecg_lightning.errors import UserError
 from ecg_lightning.signal import SignalSpec, standardise
@@ -213,20 +214,40 @@ class Draw(NamedTuple):
 class Batches(Sampler[Draw]):
     """Whole batches of indices; what epoch e draws depends on the seed and e alone, so that a resumed run repeats it.
 
+    Processes that train together take turns at them. A shuffled epoch has equally many batches of one size for each,
+    and those that come at the same time are together the batch that one process with as large a batch would see. In
+    the natural order they are the very batches of one process; where they do not come out even, the last draw of some
+    processes is of no example, so that all have equally many.
+
     Args:
         n: number of examples.
-        batch_size: examples a batch, no more than there are; the last one is smaller, or dropped when training on more
-            than one batch.
+        batch_size: examples a batch of each process, when training no more than its share of them; the last one is
+            smaller, or dropped when training.
         shuffle: a new order and new slides each epoch; else the natural order, each window in the middle of its share.
         seed: of the order.
         at_least: batches a shuffled epoch; few examples are gone through several times to make them.
     """
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, at_least: int = 0) -> None:
-        self.n, self.shuffle, self.seed = n, shuffle, seed
-        self.batch_size = min(batch_size, max(1, n))
-        self.passes = max(1, -(-at_least * self.batch_size // max(1, n))) if shuffle else 1
+        self.n, self.batch_size, self.shuffle, self.seed, self.at_least = n, batch_size, shuffle, seed, at_least
         self.epoch = 0
+
+    # The processes may find one another after the loaders are made: how many there are is asked when it matters.
+
+    @property
+    def size(self) -> int:
+        """Examples of this process in a batch."""
+        return min(self.batch_size, max(1, self.n // processes.count())) if self.shuffle else self.batch_size
+
+    @property
+    def together(self) -> int:
+        """Examples of all processes in the batches that they have at one time."""
+        return self.size * processes.count()
+
+    @property
+    def passes(self) -> int:
+        """How often an epoch goes through the examples."""
+        return -(-max(1, self.at_least) * self.together // max(1, self.n)) if self.shuffle else 1
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer at the start of each epoch."""
@@ -234,13 +255,13 @@ class Batches(Sampler[Draw]):
 
     def __len__(self) -> int:
         drawn = self.passes * self.n
-        whole = drawn // self.batch_size
-        return whole if self.shuffle and whole else -(-drawn // self.batch_size)
+        return drawn // self.together if self.shuffle else -(-drawn // self.together)
 
     def __iter__(self) -> Iterator[Draw]:
         order, slide = self.draw_epoch()
-        for batch in range(len(self)):
-            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        for turn in range(len(self)):
+            begin = turn * self.together + processes.rank() * self.size
+            part = slice(begin, begin + self.size)
             yield Draw(order[part], slide[part])
 
     def draw_epoch(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -18,6 +18,9 @@ from ecg_lightning.data.windows import Batch
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UserError
 
+PROCESSES = "processes"
+"""Key of their number in a checkpoint."""
+
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
@@ -102,15 +105,45 @@ class Objective(LightningModule):
         self.log("loss", losses["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return losses["loss"]
 
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is measured yet."""
+        self._measured: list[tuple[int, dict[str, Tensor]]] = []
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """One batch of fixed windows, with the same random numbers every time."""
+        """One batch of fixed windows, with the same random numbers every time, on however many processes they lie."""
+        if not len(batch.x):
+            return
+        number = batch_idx * processes.count() + processes.rank()
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(batch_idx)
-            losses = self.loss(batch)
-        metrics = {f"val/{key}": value for key, value in losses.items()}
-        self.log_dict(metrics, batch_size=len(batch.x), sync_dist=True)
-        self.log("val", losses["loss"], prog_bar=True, logger=False, batch_size=len(batch.x), sync_dist=True)
+        with torch.random.fork_rng(devices), processes.apart():
+            torch.manual_seed(number)
+            self._measured.append((len(batch.x), self.loss(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all windows of all processes."""
+        own = [(windows, {key: float(value) for key, value in losses.items()}) for windows, losses in self._measured]
+        every = [batch for part in processes.collect(own) for batch in part]
+        total = sum(windows for windows, _ in every)
+        for key in every[0][1]:
+            mean = math.fsum(windows * losses[key] for windows, losses in every) / total
+            self.log(f"val/{key}", torch.tensor(mean, dtype=torch.float64))
+            if key == "loss":
+                self.log("val", mean, prog_bar=True, logger=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note how many processes train together: batches and random numbers depend on it."""
+        checkpoint[PROCESSES] = processes.count()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with as many processes.
+
+        Raises:
+            UserError: there are more or fewer.
+        """
+        before, now = checkpoint.get(PROCESSES, 1), processes.count()
+        if before != now:
+            raise UserError(f"this run was begun by {before} processes and cannot be continued by {now}; start as many "
+                            "(trainer.devices, trainer.num_nodes), or choose another run_dir")  # fmt: skip
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step, and what follows it."""
