@@ -20,6 +20,7 @@ from torch import nn
 
 from ecg_lightning.arguments import check_arguments
 from ecg_lightning.augment.base import Augmentation
+from ecg_lightning.checkpoint_io import WholeCheckpoints
 from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.data.mix import Mix, named
 from ecg_lightning.data.module import ECGDataModule
@@ -30,6 +31,7 @@ from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.cell import EvaluationProtocol
 from ecg_lightning.evaluation.robustness.base import Stress
+from ecg_lightning.files import replacing
 from ecg_lightning.members import member_configs
 from ecg_lightning.objectives.base import Objective, OptimizerFactory
 from ecg_lightning.signal import SignalSpec
@@ -184,6 +186,7 @@ def build_trainer(
         callbacks=[*callbacks, *bar],
         logger=list(loggers),
         enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
     )
     return trainer
 
@@ -191,7 +194,8 @@ def build_trainer(
 def _wandb_id(run_dir: Path) -> str:
     path = run_dir / "wandb_id"
     if not path.exists():
-        path.write_text(uuid4().hex[:8])
+        with replacing(path) as partial:
+            partial.write_text(uuid4().hex[:8])
     return path.read_text().strip()
 
 

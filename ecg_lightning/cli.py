@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
+from ecg_lightning.interrupts import Stopped, stop_on_signals
 from ecg_lightning.job import Job, begin, end, records, sweep_job
 from ecg_lightning.members import CONF
 from ecg_lightning.quiet import quieten
@@ -46,8 +47,12 @@ def command_line(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing messages of its own kind
     # Python's parser takes no further words after an option that stands between them.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    stop_on_signals()
     try:
         main()
+    except Stopped as stop:
+        print(f"{stop.signal.name}: what is finished is kept; the same command does the rest", file=sys.stderr)
+        raise
     except Exception as error:  # A job lets nothing out: this is the composition's.
         text = str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", ")
         print(f"error: {in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)

@@ -23,7 +23,8 @@ from ecg_lightning.build import (
     build_training_data,
     plain,
 )
-from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture
+from ecg_lightning.callbacks import Checkpoint, EarlyStop, MidEpoch, PromptEnd, ReconstructionPicture
+from ecg_lightning.checkpoint_io import BEST, FOLDER, LAST, checkpoint_to_continue
 from ecg_lightning.data.history import united
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
@@ -31,6 +32,7 @@ from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import save_encoder
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import alone_in, replacing
 from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
@@ -75,6 +77,12 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
     """
     check_training(config)
+    with alone_in(run_dir):
+        return _train(config, run_dir)
+
+
+def _train(config: DictConfig, run_dir: Path) -> Path:
+    """What `pretrain` does, in a directory that no other process works in."""
     run_config = {key: value for key, value in plain(config).items() if key != "run_dir"}
     last = _continued_from(run_dir, run_config)
     if (run_dir / ENCODER).exists():
@@ -85,7 +93,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     encoder = build_encoder(config.encoder, data.spec)
     origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
     objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
-    best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
+    best = Checkpoint(run_dir / FOLDER, BEST, monitor=objective.monitor)
     loggers = build_loggers(config.logger, run_dir, run_config)
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, data, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
@@ -109,7 +117,9 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
-        Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
+        Checkpoint(run_dir / FOLDER, LAST),  # of every epoch, best or not
+        MidEpoch(run_dir / FOLDER),
+        PromptEnd(),
         LearningCheck(data, _labelled(data)),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
@@ -127,16 +137,16 @@ def _labelled(data: UnlabelledData) -> ECGDataModule | None:
 
 def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
     """The checkpoint to continue from, if there is one; whatever the directory holds is of this very configuration."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    written, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
-    if written.exists() and (last.exists() or (run_dir / ENCODER).exists()):
+    written, last = run_dir / "config.yaml", checkpoint_to_continue(run_dir)
+    if written.exists() and (last is not None or (run_dir / ENCODER).exists()):
         before = plain(DictConfig(OmegaConf.load(written)))
         changed = sorted(_differences(before, run_config))
         if changed:
             raise UserError(f"run_dir={run_dir} holds a run with another {', '.join(changed)}; "
                             "repeat its command to continue it, or choose another run_dir")  # fmt: skip
-        return last if last.exists() else None
-    OmegaConf.save(OmegaConf.create(run_config), written)
+        return last
+    with replacing(written) as partial:
+        OmegaConf.save(OmegaConf.create(run_config), partial)
     return None
 
 

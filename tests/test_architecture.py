@@ -33,6 +33,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
+    {"checkpoint_io"},
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},

@@ -227,6 +227,8 @@ class Batches(Sampler[Draw]):
         self.batch_size = min(batch_size, max(1, n))
         self.passes = max(1, -(-at_least * self.batch_size // max(1, n))) if shuffle else 1
         self.epoch = 0
+        self.begun = 0
+        """Batches of the next epoch that are left out, having been drawn before a run was killed."""
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer at the start of each epoch."""
@@ -239,7 +241,8 @@ class Batches(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         order, slide = self.draw_epoch()
-        for batch in range(len(self)):
+        begun, self.begun = self.begun, 0
+        for batch in range(begun, len(self)):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield Draw(order[part], slide[part])
 

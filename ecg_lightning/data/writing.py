@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ecg_lightning.data.store import MICROVOLT, STORE_VERSION, Store
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import replacing
 from ecg_lightning.signal import SignalSpec
 
 OnBadRecord = Literal["raise", "skip"]
@@ -54,14 +55,8 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                for stale in path.parent.glob(f".{path.stem}.*.partial"):
-                    stale.unlink(missing_ok=True)
-                partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
-                try:
+                with replacing(path, alone=True) as partial:
                     build(partial)
-                    partial.replace(path)
-                finally:
-                    partial.unlink(missing_ok=True)
     return Store.open(path)
 
 
@@ -102,7 +97,7 @@ def allocate(path: Path, rows: int, leads: int) -> int:
 def write_tables(
     path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: Mapping[str, str], scale: float = MICROVOLT
 ) -> None:
-    """Write what a store says beside its signals, and see that all of it is on the disk.
+    """Write what a store says beside its signals.
 
     Args:
         path: the store, its signals written.
@@ -122,8 +117,6 @@ def write_tables(
             file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
         file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=scale, leads=json.dumps(spec.leads),
                           skipped=json.dumps(dict(faults)), substituted=json.dumps(substituted))  # fmt: skip
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())
 
 
 def _list(faults: Mapping[str, str], most: int = 5) -> str:
