@@ -21,7 +21,7 @@ SUFFIX = ".ckpt"
 class WholeCheckpoints(TorchCheckpointIO):
     """Puts a checkpoint in the place of the one before when all of it is on the disk.
 
-    Lightning's own writes it where temporary files lie, which may be another disk, and may be killed while it is copied.
+    Lightning's own writes it where temporary files lie, which may be another disk, and may be killed in copying it.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
