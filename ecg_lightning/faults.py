@@ -9,8 +9,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ecg_lightning.errors import UserError
 
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
-                errno.EISDIR}  # fmt: skip
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR,
+                errno.EEXIST, errno.EISDIR}  # fmt: skip
 """Faults of a disk or a folder, whichever step of the work meets them."""
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import runpy
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from conftest import PROJECT
 
 CONTEXT = get_context("forkserver")
@@ -20,6 +23,9 @@ CONTEXT.set_forkserver_preload([
     "ecg_lightning.reporting.sweep", "sklearn.linear_model", "sklearn.metrics", "wandb", "torchmetrics", "scipy.signal",
     "matplotlib.backends.backend_agg", "hydra._internal.core_plugins.basic_launcher", "hydra.main", "h5py",
 ])  # fmt: skip
+
+UNLIKE = ("seconds", "peak_memory_mb", "cache_dir", "results_dir")
+"""Keys of a result that say how it was come by."""
 
 
 class Started:
@@ -76,6 +82,29 @@ def is_there(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Every finished cell, but for what differs from one computation of it to the next."""
+    found = {}
+    for path in folder.rglob("result.json"):
+        content = json.loads(path.read_text())
+        if content["status"] == "done":
+            with np.load(path.with_name("predictions.npz")) as file:
+                content["said"] = {name: file[name].tobytes() for name in file.files}
+            found[str(path.parent.relative_to(folder))] = _without(content, UNLIKE)
+    return found
+
+
+def times(folder: Path) -> dict[Path, int]:
+    """When each cell was finished."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
+
+
+def _without(content: Any, keys: Collection[str]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return {key: _without(value, keys) for key, value in content.items() if key not in keys}
 
 
 def _work(folder: Path, line: list[str], largest_file: int, seconds: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import current_process
 from pathlib import Path
@@ -55,9 +57,21 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                with replacing(path, alone=True) as partial:
+                with replacing(path, alone=True) as partial, _faults_of_the_disk():
                     build(partial)
     return Store.open(path)
+
+
+@contextmanager
+def _faults_of_the_disk() -> Iterator[None]:
+    """HDF5 wraps what the disk says in words of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        said = re.search(r"errno = (\d+)", str(error))
+        if said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
 
 
 def tell_skipped(name: str, store: Store, on_bad_record: OnBadRecord) -> None:
