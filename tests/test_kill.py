@@ -23,19 +23,28 @@ from ecg_lightning.encoders.checkpoint import read_checkpoint
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(900)]
 
 SEED = time.time_ns() % 1_000_000
-KILLS = 7
-"""Of each command, at least."""
+KILLS, MOST = 5, 20
+"""Of each command, at least, and of one that ends at last."""
 
 Tiny = Callable[..., list[str]]
 
 
 class Case(NamedTuple):
-    """A command, and what it leaves."""
+    """A command, and what it leaves.
+
+    Attributes:
+        script: that is run.
+        words: of its command line, given `tiny` and an encoder.
+        left: what it leaves that is the same every time.
+        seconds: between two checkpoints in the middle of an epoch.
+        share: of the time that it takes, in which it is killed.
+    """
 
     script: str
     words: Callable[[Tiny, Path], list[str]]
     left: Callable[[Path], Any]
     seconds: float = 600.0
+    share: float = 0.8
 
 
 def training(folder: Path) -> Any:
@@ -99,6 +108,7 @@ def evaluating(*words: str) -> Callable[[Tiny, Path], list[str]]:
 
 
 CASES = {
+    "store": Case("train.py", lambda tiny, _: [*fresh(tiny), "trainer.max_epochs=1", "run_dir=run"], cached, share=0.4),
     "training": Case(
         "train.py", lambda tiny, _: [*fresh(tiny, "byol"), "trainer.max_epochs=12", "run_dir=run"], training
     ),
@@ -109,7 +119,9 @@ CASES = {
         seconds=0.1,
     ),
     "sweep": Case(
-        "evaluate.py", evaluating("-m", "protocol=linear,finetune", "finetune_steps=10", "budget=10,25", "seed=0,1"), cells
+        "evaluate.py",
+        evaluating("-m", "protocol=linear,finetune", "finetune_steps=10", "budget=10,25", "seed=0,1"),
+        cells,
     ),
     "grid": Case(
         "evaluate.py", evaluating("protocol=all", "protocol.seeds=2", "protocol.budgets=[10,25]"), cells
@@ -123,32 +135,35 @@ def test_a_command_killed_again_and_again_ends_as_if_it_had_not_been(
 ) -> None:
     case, draw = CASES[name], random.Random(f"{SEED} {name}")
     words = case.words(tiny, finished_run / "encoder.pt")
-    print(f"seed {SEED}")
     begin = time.monotonic()
     straight = Started(tmp_path / "straight", case.script, *words, seconds=case.seconds)
     assert straight.end() == 0, straight.told
-    whole = time.monotonic() - begin
+    whole, expected = time.monotonic() - begin, case.left(tmp_path / "straight")
 
-    folder, moments, done = tmp_path / "killed", list[float](), dict[Path, int]()
+    moments: list[float] = []
+    while len(moments) < KILLS:
+        folder = tmp_path / f"killed after {len(moments)}"
+        moments += killed_until_it_ends(case, words, folder, lambda: draw.uniform(0.0, case.share * whole))
+        assert case.left(folder) == expected
+        assert not list(folder.rglob(".[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]-*"))
+    print(f"\nseed {SEED}, {name}: {whole:.1f} s undisturbed; killed after {', '.join(f'{s:.2f}' for s in moments)} s")
+
+
+def killed_until_it_ends(case: Case, words: list[str], folder: Path, moment: Callable[[], float]) -> list[float]:
+    """Start a command until it ends by itself; returns after how many seconds each of the others was killed."""
+    moments: list[float] = []
+    done: dict[Path, int] = {}
     while True:
-        run = Started(folder, case.script, *words, seconds=case.seconds)
-        moment = draw.uniform(0.0, whole / 2) if len(moments) < 3 * KILLS else 200.0
-        code = run.end(moment)
-        if code is not None:
-            assert code == 0, run.told
-            break
-        run.send(signal.SIGKILL)
-        assert run.end() == -signal.SIGKILL, run.told
-        moments.append(round(moment, 2))
+        run, seconds = Started(folder, case.script, *words, seconds=case.seconds), moment()
+        ended = run.end(seconds if len(moments) < MOST else 300.0)
+        if ended is None:
+            run.send(signal.SIGKILL)
+            moments.append(seconds)
         now = times(folder / "out")
         assert now.items() >= done.items(), "a finished cell was computed again"
         done = now
-        results(folder / "out")  # each is whole, and so are its predictions
-        if (folder / "run" / "checkpoints").exists():
-            checkpoint_to_continue(folder / "run")
-        cached(folder)
-    print(f"{name}: {whole:.1f} s without a kill; killed after {moments} s")
-    assert len(moments) >= KILLS, "killed too seldom to say anything"
-    assert times(folder / "out").items() >= done.items()
-    assert case.left(folder) == case.left(tmp_path / "straight")
-    assert not [path for path in folder.rglob(".????????-*") if "lock" not in path.name], "nothing is left behind"
+        if ended is not None:
+            assert ended == 0, run.told
+            return moments
+        assert run.end() == -signal.SIGKILL, run.told
+        results(folder / "out"), cached(folder), checkpoint_to_continue(folder / "run")  # each is whole

@@ -283,16 +283,33 @@ def test_a_training_whose_disk_is_full_says_so_and_goes_on_when_it_is_not(
     assert read_checkpoint(train(run_dir)).digest == read_checkpoint(finished_run / "encoder.pt").digest
 
 
-@pytest.mark.parametrize("bytes_left", [0, 10_000, 100_000])
+@pytest.mark.parametrize(
+    ("largest_file", "prepared", "missing"),
+    [(100_000, [], "*.h5"), (9_000, ["*.h5"], "*.npz"), (2_000, ["*.h5", "features"], "result.json")],
+    ids=["store", "features", "cell"],
+)
 def test_an_evaluation_whose_disk_is_full_leaves_nothing_by_halves(
-    bytes_left: int, tiny: Tiny, finished_run: Path, tmp_path: Path
+    largest_file: int, prepared: list[str], missing: str, tiny: Tiny, finished_run: Path, tmp_path: Path
 ) -> None:
+    (shared,) = (Path(word.partition("=")[2]) for word in tiny("synthetic") if word.startswith("cache_dir"))
     where = [word for word in tiny("synthetic") if word.startswith("data")]
-    words = [*where, f"checkpoint={finished_run / 'encoder.pt'}", "results_dir=out", "resamples=20", "cache_dir=cache",
+    words = [*where, f"checkpoint={finished_run / 'encoder.pt'}", "results_dir=out", "resamples=200",
              "protocol=random_encoder", "budget=10"]  # fmt: skip
-    full = Started(tmp_path, "evaluate.py", *words, largest_file=bytes_left)
-    assert full.end() == 2 and full.told.count("error: ") <= 2 and "Traceback" not in full.told, full.told
-    assert not results(tmp_path / "out") and not list(tmp_path.rglob("*.npz")) and not list(tmp_path.rglob("*.h5"))
+    if "features" in prepared:
+        filled = Started(tmp_path, "evaluate.py", *words, f"cache_dir={shared}", "seed=1")
+        assert filled.end() == 0, filled.told
+        shutil.rmtree(tmp_path / "out")
+    for path in (path for pattern in prepared for path in shared.glob(pattern)):
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        copy(path, tmp_path / "cache" / path.name)
+    full = Started(tmp_path, "evaluate.py", *words, "cache_dir=cache", largest_file=largest_file)
+    assert full.end() == 2, full.told
+    assert "cannot be written (File too large); free some" in full.told or "no room for" in full.told, full.told
+    assert "Traceback" not in full.told and not results(tmp_path / "out") and not list(tmp_path.rglob(missing))
+
+    again = Started(tmp_path, "evaluate.py", *words, "cache_dir=cache")
+    assert again.end() == 0 and len(results(tmp_path / "out")) == 1, again.told
 
 
 # Two sweeps.
