@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def run_folder(config: DictConfig) -> Path:
     """
     if config.run_dir is not None:
         return Path(config.run_dir)
-    what = {key: value for key, value in plain(config).items() if key not in OF_NO_RESULT}
-    state = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
+    state = hashlib.blake2b(
+        json.dumps(_what_is_learned(plain(config)), sort_keys=True).encode(), digest_size=4
+    ).hexdigest()
     objective = config.objective._target_.split(".")[-2]
     return Path("runs") / f"{objective}-{config.data.name}" / state
 
@@ -140,7 +142,7 @@ def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
     written, last = run_dir / "config.yaml", checkpoint_to_continue(run_dir)
     if written.exists() and (last is not None or (run_dir / ENCODER).exists()):
         before = plain(DictConfig(OmegaConf.load(written)))
-        changed = sorted(_differences(before, run_config))
+        changed = sorted(_differences(_what_is_learned(before), _what_is_learned(run_config)))
         if changed:
             raise UserError(f"run_dir={run_dir} holds a run with another {', '.join(changed)}; "
                             "repeat its command to continue it, or choose another run_dir")  # fmt: skip
@@ -148,6 +150,12 @@ def _continued_from(run_dir: Path, run_config: dict[str, Any]) -> Path | None:
     with replacing(written) as partial:
         OmegaConf.save(OmegaConf.create(run_config), partial)
     return None
+
+
+def _what_is_learned(run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without where things go."""
+    data = {key: value for key, value in run_config["data"].items() if key not in OF_NO_RESULT}
+    return {**{key: value for key, value in run_config.items() if key not in OF_NO_RESULT}, "data": data}
 
 
 def _differences(before: Any, now: Any, key: str = "") -> set[str]:

@@ -15,9 +15,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import Train
+from conftest import PROJECT, Train
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from starting import Started, is_there, results, times
 
+from ecg_lightning import assessment
+from ecg_lightning.assessment import assess
 from ecg_lightning.checkpoint_io import checkpoint_to_continue
 from ecg_lightning.data.store import Store
 from ecg_lightning.encoders.checkpoint import read_checkpoint
@@ -28,6 +32,8 @@ from ecg_lightning.interrupts import Stopped, interrupts_held, stop_on_signals
 from ecg_lightning.job import records
 from ecg_lightning.metrics_log import MetricsLog
 from ecg_lightning.objectives.base import Objective
+from ecg_lightning.pretraining import run_folder
+from ecg_lightning.question import cell_folder, open_setting
 
 Tiny = Callable[..., list[str]]
 
@@ -242,6 +248,44 @@ def test_two_trainings_of_one_directory_are_one(tiny: Tiny, finished_run: Path, 
     )
     tables = [pd.read_csv(folder / "csv" / "version_0" / "metrics.csv") for folder in (tmp_path / "run", finished_run)]
     pd.testing.assert_frame_equal(*tables)
+
+
+# The same command, and another one.
+
+
+def test_a_runs_directory_belongs_to_what_is_learned_and_not_to_where_things_lie(tiny: Tiny) -> None:
+    def folder(*words: str) -> Path:
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            return run_folder(compose("train", [*tiny("synthetic"), *words]))
+
+    same = {folder(), folder("cache_dir=elsewhere"), folder("logger=wandb")}
+    others = [("seed=1",), ("trainer.max_epochs=7",), ("data.share=0.5",), ("encoder.depth=2",), ("optimizer.lr=1",)]
+    assert len(same) == 1 and len(same | {folder(*words) for words in others}) == 1 + len(others)
+
+
+def test_more_steps_of_fine_tuning_make_another_cell(evaluation: Callable[..., DictConfig]) -> None:
+    configs = [evaluation("ptbxl", "protocol=finetune", f"finetune_steps={steps}") for steps in (5, 6, 5)]
+    setting = open_setting(configs[0])
+    folders = [cell_folder(config, setting.checkpoint, setting.data) for config in configs]
+    assert folders[0] == folders[2] != folders[1]
+
+
+def test_a_cell_that_fails_here_and_is_finished_elsewhere_is_finished(
+    evaluation: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = evaluation("ptbxl", "budget=10", f"results_dir={tmp_path}", "protocol.beside=[]", "resamples=20")
+
+    def meanwhile(*_: object) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(assessment, "_evaluate", evaluate)
+            assess(config)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    evaluate = assessment._evaluate
+    monkeypatch.setattr(assessment, "_evaluate", meanwhile)
+    with pytest.raises(OSError, match="No space left"):
+        assess(config)
+    assert len(results(tmp_path)) == 1
 
 
 # Full disks.
