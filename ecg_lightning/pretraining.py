@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
@@ -79,7 +81,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
     """
     check_training(config)
-    with alone_in(run_dir):
+    with alone_in(run_dir) if rank_zero_only.rank == 0 else nullcontext():  # those that train together are one
         return _train(config, run_dir)
 
 
