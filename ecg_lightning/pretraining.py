@@ -81,8 +81,13 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
     """
     check_training(config)
-    with alone_in(run_dir) if rank_zero_only.rank == 0 else nullcontext():  # those that train together are one
+    with alone_in(run_dir) if _is_first() else nullcontext():
         return _train(config, run_dir)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for those that train together, which work in one directory."""
+    return int(rank_zero_only.rank) == 0  # type: ignore[attr-defined]
 
 
 def _train(config: DictConfig, run_dir: Path) -> Path:
