@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.arguments import check_arguments
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import replacing
 from ecg_lightning.members import member_configs
 
 if TYPE_CHECKING:  # what is built is imported when it is built: a wrong number is told before torch is there
@@ -187,6 +188,8 @@ def build_trainer(
     """The Trainer, with what watches and records the run."""
     from lightning.pytorch.callbacks import TQDMProgressBar
 
+    from ecg_lightning.checkpoint_io import WholeCheckpoints
+
     bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # as all other bars here; Lightning's own is rich's
     trainer: Trainer = _make(
         "trainer",
@@ -195,6 +198,7 @@ def build_trainer(
         callbacks=[*callbacks, *bar],
         logger=list(loggers),
         enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
     )
     return trainer
 
@@ -202,7 +206,8 @@ def build_trainer(
 def _wandb_id(run_dir: Path) -> str:
     path = run_dir / "wandb_id"
     if not path.exists():
-        path.write_text(uuid4().hex[:8])
+        with replacing(path) as partial:
+            partial.write_text(uuid4().hex[:8])
     return path.read_text().strip()
 
 

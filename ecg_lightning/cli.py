@@ -13,6 +13,7 @@ from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
 from ecg_lightning.help import gave_help
+from ecg_lightning.interrupts import Stopped, stop_on_signals
 from ecg_lightning.job import LOG, Job, JobNote, sweep_job
 from ecg_lightning.launch import let_the_first_speak
 from ecg_lightning.quiet import quieten
@@ -72,8 +73,12 @@ def command_line(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing messages of its own kind
     # Python's parser takes no further words after an option that stands between them.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    stop_on_signals()
     try:
         main()
+    except Stopped as stop:
+        print(f"{stop.signal.name}: what is finished is kept; the same command does the rest", file=sys.stderr)
+        raise
     except Exception as error:  # A job lets nothing out: this is the composition's, or the engine's that runs the jobs.
         text = in_one_line(str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", "))
         print(f"error: {text}; {_remedy(error, text)}", file=sys.stderr)

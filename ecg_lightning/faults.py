@@ -7,8 +7,8 @@ import traceback
 
 from ecg_lightning.errors import UserError
 
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
-                errno.EISDIR}  # fmt: skip
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR,
+                errno.EEXIST, errno.EISDIR}  # fmt: skip
 """Faults of a disk or a folder, whichever step of the work meets them."""
 
 

@@ -35,6 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
+    {"checkpoint_io"},
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.errors import UnreadableCheckpoint, UserError
+from ecg_lightning.files import replacing
 from ecg_lightning.signal import SignalSpec
 
 FORMAT = "ecg_lightning.encoder/1"
@@ -55,9 +57,7 @@ def save_encoder(path: Path, encoder: Encoder, config: Mapping[str, Any], traini
     weights = {key: value.detach().cpu().clone() for key, value in encoder.state_dict().items()}
     content = {"format": FORMAT, "encoder": dict(config), "weights": weights, "spec": encoder.spec.to_dict(),
                "training": dict(training)}  # fmt: skip
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    write_plain(path, content)
 
 
 def read_checkpoint(path: str | Path) -> EncoderCheckpoint:
@@ -96,6 +96,23 @@ def load_encoder(path: str | Path) -> Encoder:
 def is_own(content: Any) -> bool:
     """Whether what a file holds is an `encoder.pt` of this project."""
     return isinstance(content, dict) and content.get("format") == FORMAT and set(content) == KEYS
+
+
+def write_plain(path: Path, content: Mapping[str, Any], *, alone: bool = False) -> None:
+    """Write what `read_plain` reads, whole or not at all.
+
+    Args:
+        path: the file.
+        content: plain containers and tensors.
+        alone: see `replacing`.
+
+    Raises:
+        OSError: it cannot be written; torch, writing by itself, would make a fault of the program of a full disk.
+    """
+    buffer = BytesIO()
+    torch.save(content, buffer)
+    with replacing(path, alone=alone) as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def read_plain(path: Path) -> Any:
