@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
-from uuid import uuid4
 
 import torch
 from hydra.errors import InstantiationException
@@ -33,6 +32,7 @@ from ecg_lightning.evaluation.robustness.base import Stress
 from ecg_lightning.members import member_configs
 from ecg_lightning.objectives.base import Objective, OptimizerFactory
 from ecg_lightning.signal import SignalSpec
+from ecg_lightning.tracking.naming import RunIdentity
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -161,15 +161,23 @@ def build_stress(config: DictConfig) -> Stress:
     return stress
 
 
-def build_loggers(config: DictConfig, run_dir: Path, run_config: dict[str, Any]) -> list[Logger]:
-    """Every logger of the group, writing below the run directory, where a W&B run keeps its id to be continued by."""
-    loggers = []
-    for key, entry in config.items():
-        extra: dict[str, Any] = {"save_dir": str(run_dir)}
-        if key == "wandb":
-            extra |= {"id": _wandb_id(run_dir), "resume": "allow", "config": run_config}
-        loggers.append(_make(f"logger.{key!s}", entry, **extra))
-    return loggers
+def build_loggers(
+    config: DictConfig, run_dir: Path, run_config: dict[str, Any], identity: RunIdentity | None = None
+) -> list[Logger]:
+    """Every logger of the group, writing below the run directory, where a W&B run keeps its id to be continued by.
+
+    Args:
+        config: the group.
+        run_dir: the run directory.
+        run_config: plain nested containers, for W&B.
+        identity: what W&B calls the run; None leaves it to W&B.
+    """
+    told = {key: value for key, value in run_config.items() if key != "logger"}
+    of_wandb = {"id_file": run_dir / "wandb_id", "config": told, "identity": identity}
+    return [
+        _make(f"logger.{key!s}", entry, save_dir=str(run_dir), **(of_wandb if key == "wandb" else {}))
+        for key, entry in config.items()
+    ]
 
 
 def build_trainer(
@@ -186,13 +194,6 @@ def build_trainer(
         enable_model_summary=False,
     )
     return trainer
-
-
-def _wandb_id(run_dir: Path) -> str:
-    path = run_dir / "wandb_id"
-    if not path.exists():
-        path.write_text(uuid4().hex[:8])
-    return path.read_text().strip()
 
 
 UNFIT = (InstantiationException, MisconfigurationException, ArithmeticError, ImportError, LookupError, RuntimeError,

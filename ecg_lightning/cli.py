@@ -141,6 +141,7 @@ def run_cell(config: DictConfig) -> object:
     from hydra.core.hydra_config import HydraConfig
 
     from ecg_lightning.assessment import assess
+    from ecg_lightning.followed import followed
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
     from ecg_lightning.question import results_folder
@@ -152,14 +153,17 @@ def run_cell(config: DictConfig) -> object:
         "predict": predict, "all": assess_grid, "transfer": assess_transfer
     }  # fmt: skip
 
-    def cell() -> object:
-        refuse_pretraining_keys(HydraConfig.get().overrides.task)
+    def answer() -> object:
         made = jobs.get(kind, partial(assess, pictures=alone))(config)
         if (kind == "all" or config.get("robustness") is not None) and alone:
             _summarised(results_folder(config))
         return results_folder(config) if kind == "all" else made
 
-    return run(cell)
+    def job() -> object:
+        refuse_pretraining_keys(HydraConfig.get().overrides.task)
+        return followed(config, answer)
+
+    return run(job)
 
 
 def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
@@ -193,7 +197,9 @@ class SweepEnd(HydraCallback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after the last job."""
         jobs = list(records(Path(config.hydra.sweep.dir)))
-        tables = [_summarised(folder) for folder in sorted({*_tables(job.made for job in jobs)})]
+        folders = sorted({*_tables(job.made for job in jobs)})
+        tables = [_summarised(folder) for folder in folders]
+        _followed(config, folders)
         failed = [job for job in jobs if job.status == "failed"]
         if failed:
             print(f"{len(failed)} jobs failed; run the same command again to try only those", file=sys.stderr)
@@ -210,6 +216,18 @@ def _tables(made: Iterable[str | None]) -> Iterable[Path]:
             yield path.parent
         elif path.is_dir() and any(path.glob(f"*/{FILENAME}")):
             yield path
+
+
+def _followed(config: DictConfig, folders: list[Path]) -> None:
+    """Tell W&B of the tables of a sweep, where it followed the sweep."""
+    if "wandb" not in (config.get("logger") or {}):
+        return
+    from ecg_lightning.followed import follow_sweep
+
+    try:
+        follow_sweep(config, folders)
+    except Exception as error:  # see `_summarised`
+        print(told(error), file=sys.stderr)
 
 
 def _summarised(folder: Path) -> bool:

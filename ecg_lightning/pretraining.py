@@ -35,6 +35,10 @@ from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
+from ecg_lightning.tracking.lineage import log_encoder
+from ecg_lightning.tracking.media import Charts
+from ecg_lightning.tracking.naming import of_training
+from ecg_lightning.tracking.wandb_run import finishing, runs
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ def run_folder(config: DictConfig) -> Path:
     return Path("runs") / f"{objective}-{config.data.name}" / state
 
 
+@finishing()
 def pretrain(config: DictConfig, run_dir: Path) -> Path:
     """Train, or continue the training that a run directory holds; nothing to do where it is finished.
 
@@ -86,15 +91,15 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
     objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
     best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
-    loggers = build_loggers(config.logger, run_dir, run_config)
+    loggers = build_loggers(config.logger, run_dir, run_config, of_training(config))
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, data, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
-    try:
-        trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
-        return _export(run_config, run_dir, data, objective, best, origin)
-    finally:
-        _finish_wandb()
+    trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
+    made = _export(run_config, run_dir, data, objective, best, origin)
+    for run in runs(loggers):
+        log_encoder(run, made)
+    return made
 
 
 def _log_short_epochs(trainer: Trainer, batches: int) -> None:
@@ -107,10 +112,12 @@ def _log_short_epochs(trainer: Trainer, batches: int) -> None:
 def _callbacks(
     config: DictConfig, run_dir: Path, data: UnlabelledData, objective: Objective, best: Checkpoint
 ) -> list[Callback]:
+    check = LearningCheck(data, _labelled(data))
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
-        LearningCheck(data, _labelled(data)),
+        check,
+        Charts(lambda: check.features),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
     ]
@@ -195,13 +202,3 @@ def _export(
     log.log(logging.INFO if verdict.learned else logging.WARNING, verdict.sentence)
     log.info(f"encoder of epoch {epoch + 1} in {path}")
     return path
-
-
-def _finish_wandb() -> None:
-    """Without this the next run of the same process would log into this one."""
-    import sys
-
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish()
