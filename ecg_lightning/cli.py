@@ -110,7 +110,7 @@ def composed_command(name: str, about: str | None, job: Callable[[DictConfig], b
 
     Args:
         name: of the configuration.
-        about: what `--help` says before the choices of the data set and the configuration.
+        about: what `--help` says before the choices of the data set, if there is one, and the configuration.
         job: given the composed configuration; returns False where not all is well.
     """
     from hydra import compose, initialize_config_dir
@@ -120,9 +120,10 @@ def composed_command(name: str, about: str | None, job: Callable[[DictConfig], b
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(name, [word for word in words if word not in asked])
     if asked & set(words):
-        choices = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+        names = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+        choices = f"Choices (group=option)\n\ndata: {names}\n\n" if "data" in config else ""
         keys = f"Configuration (any key can be set as key=value)\n\n{OmegaConf.to_yaml(config)}"
-        print(f"{about}\nChoices (group=option)\n\ndata: {choices}\n\n{keys}")
+        print(f"{about}\n{choices}{keys}")
         return
     said: list[bool | None] = []
     run(lambda: said.append(job(config)))

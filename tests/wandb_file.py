@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import ArtifactRecord, MetricRecord, Record, RunRecord
 
 BLOCK, HEADER, LAST_PARTS = 32768, 7, (1, 4)
@@ -22,6 +23,7 @@ class RunFile:
     """
 
     def __init__(self, folder: Path) -> None:
+        wandb.teardown()  # until then the service may still be writing
         (self.folder,) = (folder / "wandb").glob("offline-run-*")
         (path,) = self.folder.glob("run-*.wandb")
         self.records = list(_records(path.read_bytes()))

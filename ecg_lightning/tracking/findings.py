@@ -22,7 +22,7 @@ def define_figures(run: Any) -> None:
     """Say what the figures of an evaluation are: single numbers, but for a stress over its levels."""
     for name in SUMMARY:
         for end in ("", "_low", "_high"):
-            run.define_metric(f"test/{name}{end}", summary="last")
+            run.define_metric(f"test/{name}{end}")
     run.define_metric("robustness/level", hidden=True)
     run.define_metric("robustness/*", step_metric="robustness/level")
 

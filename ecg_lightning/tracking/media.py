@@ -94,5 +94,5 @@ def _counted(values: Tensor) -> tuple[Any, Any] | None:
 
 
 def pictures(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and file of every picture in a folder."""
-    yield from ((path.stem, path) for path in sorted(folder.glob("*.png")))
+    """Name and file of every picture in a folder, of each the one for white paper."""
+    yield from ((path.stem, path) for path in sorted(folder.glob("*.png")) if not path.stem.endswith("-dark"))

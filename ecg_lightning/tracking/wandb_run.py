@@ -63,6 +63,7 @@ class WandB(WandbLogger):
             config=None if config is None else dict(config),
             **named,
         )
+        del self._wandb_init["anonymous"]  # of which W&B says at every run that it has no effect
         self.id_file = id_file
 
     @property
@@ -81,7 +82,8 @@ class WandB(WandbLogger):
                 run: Any = super().experiment
             except wandb.Error as error:
                 raise UserError(f"logger=wandb: {error}; {OFFLINE}") from None
-            log.info(f"W&B: {run.url or f'offline; send it with `wandb sync {run.settings.sync_dir}`'}")
+            where = f"offline; `wandb sync {run.settings.sync_dir}` sends it" if run.offline else run.url
+            log.info(f"W&B: {where}")
         return self._experiment
 
 
