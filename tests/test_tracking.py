@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import wandb
 from conftest import PROJECT, Train
+from matplotlib.image import imsave
 from omegaconf import DictConfig, OmegaConf
 from wandb_file import RunFile
 
@@ -118,24 +120,31 @@ def test_the_reconstruction_is_a_picture_at_its_step(trainings: list[RunFile]) -
 
 @pytest.fixture(scope="module")
 def cell(evaluation: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunFile]:
-    """A cell with pictures, evaluated twice, and the one run there is of it."""
-    folder = tmp_path_factory.mktemp("cell")
-    words = ("protocol.beside=[]", "resamples=20", "budget=10", "attributions=0", f"results_dir={folder}")
-    config = evaluation("ptbxl", *words, *OFFLINE)
+    """A cell under stress with two pictures, evaluated twice, and the one run there is of it."""
+    words = ("protocol.beside=[]", "resamples=50", "budget=25", "robustness=leads", "model_seed=1")
+    config = evaluation("mitbih", *words, f"results_dir={tmp_path_factory.mktemp('cell')}", *OFFLINE)
+
+    def answer() -> Path:
+        where = assess(config)
+        (where / "pictures").mkdir(exist_ok=True)
+        for name in ("confusion", "confusion-dark"):
+            imsave(where / "pictures" / f"{name}.png", np.zeros((4, 4)))
+        return where
+
     for _ in range(2):
-        where = followed(config, lambda: assess(config, pictures=True))
+        where = followed(config, answer)
     assert isinstance(where, Path)
     return where, RunFile(where)
 
 
-def test_a_cell_evaluated_twice_is_one_run(cell: tuple[Path, RunFile], evaluation: Callable[..., DictConfig]) -> None:
+def test_a_cell_evaluated_twice_is_one_run(cell: tuple[Path, RunFile]) -> None:
     folder, run = cell
     assert run.exit_code == 0 and run.run.run_id == (folder / "wandb_id").read_text()
     assert (run.run.job_type, run.run.run_group) == ("evaluate", "")
-    assert run.run.display_name == "mae-linear-ptbxl-10-s0"
-    assert list(run.run.tags) == ["mae", "linear", "ptbxl"]
+    assert run.run.display_name == "mae-linear-mitbih-leads-25-s0"
+    assert list(run.run.tags) == ["mae", "linear", "mitbih", "leads"]
     config = run.config
-    assert config["budget"]["total"] == 10 and config["encoder"]["objective"] == "MAE" and "beside" not in config
+    assert config["budget"]["total"] == 25 and config["encoder"]["objective"] == "MAE" and "beside" not in config
     result = read_result(folder)
     assert result is not None and "logger" not in result["config"]
 
@@ -147,19 +156,27 @@ def test_a_cells_figures_are_its_results(cell: tuple[Path, RunFile]) -> None:
     for name in ("macro_auroc", "macro_f1"):
         for end, key in (("", "value"), ("_low", "low"), ("_high", "high")):
             assert run.metrics[f"test/{name}{end}"].options.defined
-            assert run.summary[f"test/{name}{end}"] == pytest.approx(result["metrics"][name][key])
-    assert run.summary["labels"] == result["labels"]["allowed"] == 10
+            value = result["metrics"][name][key]
+            assert value is not None and run.summary[f"test/{name}{end}"] == pytest.approx(value)
+    assert run.summary["labels"] == result["labels"]["allowed"] == 25
     assert run.summary["cost/seconds"] == pytest.approx(result["seconds"])
 
 
-def test_a_cells_pictures_are_media_and_part_of_its_result(cell: tuple[Path, RunFile]) -> None:
+def test_a_stress_is_drawn_over_its_levels(cell: tuple[Path, RunFile]) -> None:
     folder, run = cell
-    drawn = {path.stem for path in (folder / "pictures").glob("*.png")}
-    drawn -= {name for name in drawn if name.endswith("-dark")}
-    assert {"confusion", "reliability"} <= drawn and {f"pictures/{name}" for name in drawn} <= run.keys
+    result = read_result(folder)
+    assert result is not None and run.metrics["robustness/*"].step_metric == "robustness/level"
+    drawn = [(entry["robustness/level"], entry["robustness/macro_f1"]) for entry in run.history
+             if "robustness/level" in entry]  # fmt: skip
+    levels = result["robustness"]["levels"]
+    assert drawn == [(each["level"], pytest.approx(each["metrics"]["macro_f1"]["value"])) for each in levels]
+
+
+def test_a_cells_pictures_are_media_and_part_of_its_result(cell: tuple[Path, RunFile]) -> None:
+    _, run = cell
+    assert {key for key in run.keys if key.startswith("pictures/")} == {"pictures/confusion"}
     (result,) = [each for each in run.artifacts if each.type == "result"]
-    held = {entry.path for entry in result.manifest.contents}
-    assert held == {"result.json", *(f"pictures/{name}.png" for name in drawn)}
+    assert {entry.path for entry in result.manifest.contents} == {"result.json", "pictures/confusion.png"}
 
 
 def test_an_evaluation_uses_the_very_encoder_that_a_training_made(

@@ -39,7 +39,7 @@ CURVES = {
 LEADING = ("test/macro_f1", "test/macro_auroc")
 """What evaluations are ranked by."""
 
-COLUMNS = ("run:group", "tags:__ALL__", "summary:labels", *(f"summary:{name}{end}" for name in LEADING
+COLUMNS = ("run:displayName", "run:group", "tags:__ALL__", "summary:labels", *(f"summary:{name}{end}" for name in LEADING
            for end in ("", "_low", "_high")), "summary:cost/seconds")  # fmt: skip
 """Of the leaderboard."""
 
@@ -82,7 +82,7 @@ def workspace(entity: str, project: str) -> Workspace:
         ws.Section(name=name, panels=panels, is_open=number < 2, pinned=number == 0)
         for number, (name, panels) in enumerate(_panels().items())
     ]
-    settings = ws.RunsetSettings(groupby=[ws.Metric("Group")], pinned_columns=["run:displayName", *COLUMNS])
+    settings = ws.RunsetSettings(groupby=[ws.Metric("Group")], pinned_columns=list(COLUMNS))
     return ws.Workspace(entity=entity, project=project, name=NAME, sections=sections, runset_settings=settings)
 
 
@@ -96,7 +96,7 @@ def report(entity: str, project: str) -> Report:
     from wandb_workspaces.reports import v2 as wr
 
     def runs(job_type: str, *, ranked: bool = False) -> Any:
-        first = {"order": [wr.OrderBy(f"summary.{LEADING[0]}", ascending=False)]} if ranked else {}
+        first = {"order": [wr.OrderBy(wr.SummaryMetric(LEADING[0]), ascending=False)]} if ranked else {}
         return wr.Runset(  # without entity and project: those of the report
             name=job_type, filters=f"JobType = '{job_type}'", groupby=["group"], pinned_columns=list(COLUMNS), **first
         )
