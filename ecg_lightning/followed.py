@@ -20,8 +20,8 @@ from ecg_lightning.tracking.lineage import use_encoder
 from ecg_lightning.tracking.naming import RunIdentity, of_evaluation
 from ecg_lightning.tracking.wandb_run import finishing, runs
 
-ID = "wandb_id"
-"""File with the id of a run, beside what it told of and as old as the last time that it did."""
+TOLD = "wandb_told"
+"""File beside a result that W&B was told of, and as old as the last time that it was."""
 
 NOT_TOLD = ("beside", "logger")
 """Keys of the configuration that say nothing about an evaluation."""
@@ -33,7 +33,7 @@ class Subject(NamedTuple):
     """What a run tells of.
 
     Attributes:
-        folder: in which its id is kept.
+        folder: in which its id is kept, that of a cell beside its result.
         asked: what its name says beside encoder, protocol and data.
         tell: what it has to say, to a run of W&B.
     """
@@ -45,7 +45,7 @@ class Subject(NamedTuple):
     @property
     def is_told(self) -> bool:
         """Whether its finished result was told before."""
-        result, told = self.folder / FILENAME, self.folder / ID
+        result, told = self.folder / FILENAME, self.folder / TOLD
         return result.exists() and told.exists() and told.stat().st_mtime >= result.stat().st_mtime
 
 
@@ -76,7 +76,7 @@ def followed(config: DictConfig, answer: Callable[[], object]) -> object:
         if not subject.is_told:
             run = run or begin()
             subject.tell(run)
-            (subject.folder / ID).touch()
+            (subject.folder / TOLD).touch()
     return made
 
 

@@ -23,12 +23,13 @@ from ecg_lightning.errors import UserError
 from ecg_lightning.followed import follow_sweep, followed
 from ecg_lightning.grid import assess_grid
 from ecg_lightning.job import Job
+from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
 from ecg_lightning.question import results_folder
 from ecg_lightning.reporting.sweep import summarise_sweep
 from ecg_lightning.results import read_result
+from ecg_lightning.tracking.findings import figures
 from ecg_lightning.tracking.naming import short, swept
-from ecg_lightning.tracking.wandb_run import finishing
 
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
 
@@ -120,8 +121,8 @@ def test_the_reconstruction_is_a_picture_at_its_step(trainings: list[RunFile]) -
 
 @pytest.fixture(scope="module")
 def cell(evaluation: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunFile]:
-    """A cell under stress with two pictures, evaluated twice, and the one run there is of it."""
-    words = ("protocol.beside=[]", "resamples=50", "budget=25", "robustness=leads", "model_seed=1")
+    """A cell under stress with two pictures, evaluated by itself, followed twice, and the one run there is of it."""
+    words = ("protocol.beside=[]", "resamples=50", "budget=25", "robustness=leads", "data.task=binary")
     config = evaluation("mitbih", *words, f"results_dir={tmp_path_factory.mktemp('cell')}", *OFFLINE)
 
     def answer() -> Path:
@@ -131,9 +132,9 @@ def cell(evaluation: Callable[..., DictConfig], tmp_path_factory: pytest.TempPat
             imsave(where / "pictures" / f"{name}.png", np.zeros((4, 4)))
         return where
 
+    where = answer()
     for _ in range(2):
-        where = followed(config, answer)
-    assert isinstance(where, Path)
+        assert followed(config, answer) == where
     return where, RunFile(where)
 
 
@@ -153,13 +154,24 @@ def test_a_cells_figures_are_its_results(cell: tuple[Path, RunFile]) -> None:
     folder, run = cell
     result = read_result(folder)
     assert result is not None
-    for name in ("macro_auroc", "macro_f1"):
+    for name in ("macro_auroc", "macro_f1", "accuracy"):
         for end, key in (("", "value"), ("_low", "low"), ("_high", "high")):
             assert run.metrics[f"test/{name}{end}"].options.defined
-            value = result["metrics"][name][key]
-            assert value is not None and run.summary[f"test/{name}{end}"] == pytest.approx(value)
+            found = result["metrics"][name][key]
+            assert run.summary.get(f"test/{name}{end}") == (None if found is None else pytest.approx(found))
+    assert result["metrics"]["macro_f1"]["value"] is not None
     assert run.summary["labels"] == result["labels"]["allowed"] == 25
     assert run.summary["cost/seconds"] == pytest.approx(result["seconds"])
+
+
+def test_an_interval_is_told_beside_its_value_and_what_is_undefined_is_left_out() -> None:
+    metrics = {"macro_f1": {"value": 0.5, "low": 0.4, "high": 0.6}, "macro_auroc": {"value": 0.7, "low": None,
+               "high": None}, "f1/F": {"value": None, "low": None, "high": None}, "undefined": ["f1/F"]}  # fmt: skip
+    result = {"metrics": metrics, "labels": {"allowed": 10}, "seconds": 2.5, "peak_memory_mb": 300}
+    assert dict(figures(result)) == {
+        "test/macro_f1": 0.5, "test/macro_f1_low": 0.4, "test/macro_f1_high": 0.6, "test/macro_auroc": 0.7,
+        "labels": 10, "cost/seconds": 2.5, "cost/peak_memory_mb": 300,
+    }  # fmt: skip
 
 
 def test_a_stress_is_drawn_over_its_levels(cell: tuple[Path, RunFile]) -> None:
@@ -243,10 +255,13 @@ def test_a_sweep_ends_with_a_run_that_holds_its_table(grid: tuple[Path, RunFile]
     assert run.run.run_group == "evaluate-12" and len(rows(run, "cells")["data"]) == 12 and run.exit_code == 0
 
 
-def test_an_interrupt_ends_the_run_as_failed(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), finishing():
-        wandb.init(project="p", mode="offline", dir=tmp_path, settings={"silent": True, "console": "off"})
+def test_an_interrupt_ends_the_run_as_failed(train: Train, tmp_path: Path, monkeypatch: Any) -> None:
+    def interrupt(self: Objective, outputs: Any, batch: Any, batch_idx: int) -> None:
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "on_train_batch_end", interrupt, raising=False)
+    with pytest.raises(SystemExit):
+        train(tmp_path, *OFFLINE)
     assert wandb.run is None and RunFile(tmp_path).exit_code == 1
 
 

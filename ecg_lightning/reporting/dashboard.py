@@ -39,8 +39,11 @@ CURVES = {
 LEADING = ("test/macro_f1", "test/macro_auroc")
 """What evaluations are ranked by."""
 
-COLUMNS = ("run:displayName", "run:group", "tags:__ALL__", "summary:labels", *(f"summary:{name}{end}" for name in LEADING
-           for end in ("", "_low", "_high")), "summary:cost/seconds")  # fmt: skip
+COLUMNS = (
+    *("run:displayName", "run:group", "tags:__ALL__", "summary:labels"),
+    *(f"summary:{name}{end}" for name in LEADING for end in ("", "_low", "_high")),
+    "summary:cost/seconds",
+)
 """Of the leaderboard."""
 
 
