@@ -140,7 +140,7 @@ def check_followed(config: DictConfig) -> None:
     """
     if "wandb" not in config.logger:
         raise UserError("logger: evaluations write their own tables and are followed by wandb alone; use logger=wandb, "
-                        "or none")  # fmt: skip
+                        "or leave it out")  # fmt: skip
     check_loggers(config.logger)
 
 

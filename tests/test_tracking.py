@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import wandb
 from conftest import PROJECT, Train
+from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.image import imsave
 from omegaconf import DictConfig, OmegaConf
 from wandb_file import RunFile
@@ -30,6 +31,7 @@ from ecg_lightning.reporting.sweep import summarise_sweep
 from ecg_lightning.results import read_result
 from ecg_lightning.tracking.findings import figures
 from ecg_lightning.tracking.naming import short, swept
+from ecg_lightning.tracking.wandb_run import WandB, runs
 
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
 
@@ -263,6 +265,13 @@ def test_an_interrupt_ends_the_run_as_failed(train: Train, tmp_path: Path, monke
     with pytest.raises(SystemExit):
         train(tmp_path, *OFFLINE)
     assert wandb.run is None and RunFile(tmp_path).exit_code == 1
+
+
+def test_only_the_first_process_begins_a_run(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = WandB(str(tmp_path), "p", tmp_path / "wandb_id", offline=True)
+    logger.log_metrics({"loss": 1.0})
+    assert not list(runs([logger])) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

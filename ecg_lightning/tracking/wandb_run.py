@@ -81,7 +81,7 @@ class WandB(WandbLogger):
             try:
                 run: Any = super().experiment
             except wandb.Error as error:
-                raise UserError(f"logger=wandb: {error}; {OFFLINE}") from None
+                raise UserError(f"logger=wandb: {str(error).rstrip('.')}; {OFFLINE}") from None
             where = f"offline; `wandb sync {run.settings.sync_dir}` sends it" if run.offline else run.url
             log.info(f"W&B: {where}")
         return self._experiment
@@ -151,4 +151,4 @@ def _log_in() -> None:
     try:
         wandb.login()
     except wandb.Error as error:
-        raise UserError(f"logger=wandb: {error}; or {OFFLINE}") from None
+        raise UserError(f"logger=wandb: {str(error).rstrip('.')}; or {OFFLINE}") from None
