@@ -15,7 +15,7 @@ def main(config: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import command_line, name_sweep, quote_numeric_options
+    from ecg_lightning.cli import expand_pattern, quote_numeric_options, sweep_command
 
-    sys.argv[1:] = name_sweep("evaluate", quote_numeric_options(sys.argv[1:], "budget"))
-    command_line(main)
+    sys.argv[1:] = expand_pattern(quote_numeric_options(sys.argv[1:], "budget"), "checkpoint")
+    sweep_command("evaluate", main)

@@ -1,6 +1,5 @@
 """Pretrain an encoder without labels: `python train.py objective=mae data=ptbxl`; `--help` lists the choices."""
 
-import sys
 from pathlib import Path
 
 import hydra
@@ -8,22 +7,21 @@ from omegaconf import DictConfig
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(config: DictConfig) -> object:
-    """Compose, train, write `encoder.pt`."""
+def main(config: DictConfig) -> float | None:
+    """Compose, train, write `encoder.pt`; gives the figure that a search looks at."""
     from ecg_lightning.cli import run
+    from ecg_lightning.pretraining import figure, pretrain, run_folder
 
-    return run(lambda: train(config))
+    def train() -> Path:
+        encoder = pretrain(config, run_folder(config))
+        figure(encoder, config.returns)  # that there is none fails this job, not the search
+        return encoder
 
-
-def train(config: DictConfig) -> Path:
-    """Train in the folder that the configuration names."""
-    from ecg_lightning.pretraining import pretrain, run_folder
-
-    return pretrain(config, run_folder(config))
+    encoder = run(train)
+    return figure(encoder, config.returns) if isinstance(encoder, Path) else None
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import command_line, name_sweep
+    from ecg_lightning.cli import sweep_command
 
-    sys.argv[1:] = name_sweep("train", sys.argv[1:])
-    command_line(main)
+    sweep_command("train", main)

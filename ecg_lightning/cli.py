@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
+from glob import glob
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, ClassVar
 
-from hydra.experimental.callback import Callback as HydraCallback
 from omegaconf import DictConfig
 
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
-from ecg_lightning.job import Job, begin, end, records, sweep_job
+from ecg_lightning.job import LOG, Job, JobNote, sweep_job
 from ecg_lightning.members import CONF
 from ecg_lightning.quiet import quieten
 
-HOW_NOT_WHAT = ("-m", "--multirun", "hydra", "logger", "cache_dir")
+log = logging.getLogger(__name__)
+
+EXTRAS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit": "slurm", "hydra/sweeper/optuna": "optuna"}
+"""What installs the engines that launch and search, by how Hydra calls what it misses."""
+
+HOW_NOT_WHAT = ("hydra", "logger", "cache_dir")
 """Beginnings of words that say how and where a sweep runs, not what it is about."""
 
 
@@ -37,7 +41,65 @@ def quote_numeric_options(arguments: list[str], group: str) -> list[str]:
     ]
 
 
-def command_line(main: Callable[[], None]) -> None:
+def expand_pattern(arguments: list[str], key: str) -> list[str]:
+    """Put the files that a pattern names in its place: `checkpoint=runs/*/*/encoder.pt` asks for each of them.
+
+    Args:
+        arguments: of the command line.
+        key: whose value may be a pattern.
+    """
+
+    def expanded(argument: str) -> str:
+        name, _, value = argument.partition("=")
+        pattern = value.strip("'\"") if name == key and "*" in value else ""
+        found = sorted(glob(pattern))  # noqa: PTH207  as it is typed, absolute or not
+        return f"{key}={','.join(map(repr, found))}" if found else argument
+
+    return [expanded(argument) for argument in arguments]
+
+
+def sweep_command(command: str, main: Callable[[], object]) -> None:
+    """A command line whose words may ask for many jobs.
+
+    With `--dry-run` the grid, the number of jobs and their time are told, and with `--cfg` beside the configuration.
+
+    Args:
+        command: `train` or `evaluate`.
+        main: see `command_line`.
+    """
+    words = sys.argv[1:] = name_sweep(command, sys.argv[1:])
+    keys = _keys(words)
+    if "--dry-run" in words:
+        command_line(lambda: _tell_jobs(command, keys, ""))
+    elif {"--cfg", "-c"} & set(words):
+        options = [word for word in words if word not in (*keys, "-m", "--multirun")]
+        command_line(lambda: _show_configuration(command, main, options, keys))
+    else:
+        command_line(main)
+
+
+def _keys(words: Iterable[str]) -> list[str]:
+    """The words that set keys, not options of the command and their values."""
+    return [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
+
+
+def _show_configuration(command: str, main: Callable[[], object], options: list[str], keys: list[str]) -> None:
+    """What Hydra shows, of the first job where there are many."""
+    from ecg_lightning.sweeps.grid import first_of
+
+    sys.argv[1:] = [*options, *first_of(keys)]
+    main()
+    _tell_jobs(command, keys, "# ")
+
+
+def _tell_jobs(command: str, keys: list[str], prefix: str) -> None:
+    from ecg_lightning.sweeps.dry_run import dry_run
+
+    for line in dry_run(command, keys):
+        print(f"{prefix}{line}")
+
+
+def command_line(main: Callable[[], object]) -> None:
     """Hand the command line to Hydra; what it cannot make a configuration of is told in one message.
 
     Args:
@@ -48,10 +110,20 @@ def command_line(main: Callable[[], None]) -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         main()
-    except Exception as error:  # A job lets nothing out: this is the composition's.
-        text = str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", ")
-        print(f"error: {in_one_line(text)}; --help lists the groups, their choices and the keys", file=sys.stderr)
+    except Exception as error:  # A job lets nothing out: this is the composition's, or the engine's that runs the jobs.
+        text = in_one_line(str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", "))
+        print(f"error: {text}; {_remedy(error, text)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _remedy(error: Exception, text: str) -> str:
+    """What to do about a fault outside all jobs."""
+    if type(error).__module__.split(".")[0] in ("ray", "submitit"):
+        return "what is done is kept: the same command goes on from there"
+    missing = next((extra for name, extra in EXTRAS.items() if name in text), None)
+    if missing is not None:
+        return f"install the extra that has it: pip install '.[{missing}]'"
+    return "--help lists the groups, their choices and the keys"
 
 
 def name_sweep(script: str, words: list[str]) -> list[str]:
@@ -61,10 +133,11 @@ def name_sweep(script: str, words: list[str]) -> list[str]:
         script: that is run, without its suffix.
         words: of its command line.
     """
-    about = sorted(word for word in words if not word.startswith(HOW_NOT_WHAT))
+    about = sorted(word for word in _keys(words) if not word.startswith(HOW_NOT_WHAT))
     name = next((word.partition("=")[2] for word in about if word.startswith("+sweep=")), script)
     state = blake2b(" ".join([script, *about]).encode(), digest_size=4).hexdigest()
-    return [*words, f"hydra.sweep.dir=runs/sweeps/{name}-{state}"]
+    first = next((place for place, word in enumerate(words) if "=" in word and word[0] != "-"), len(words))
+    return [*words[:first], f"hydra.sweep.dir=runs/sweeps/{name}-{state}", *words[first:]]
 
 
 def run(job: Callable[[], object]) -> object:
@@ -91,16 +164,28 @@ def run(job: Callable[[], object]) -> object:
 
 
 def _run_noted(job: Callable[[], object], noted: Job) -> object:
-    """Run a job of a sweep, with notes of how it went."""
-    begun = begin(noted)
+    """Run a job of a sweep, with notes of how it went and a log of its own."""
+    note = JobNote(noted)
+    diary = logging.FileHandler(noted.folder / LOG)
+    logging.getLogger().addHandler(diary)
     try:
         made = job()
     except Exception as error:
-        SweepEnd.say_once(told(error))
-        end(noted, begun, error=told(error))
+        _say_once(told(error))
+        log.debug(told(error))
+        note.failed(told(error))
         return None
-    end(noted, begun, made=None if made is None else str(made))
+    finally:
+        logging.getLogger().removeHandler(diary)
+        diary.close()
+    note.done(None if made is None else str(made))
     return made
+
+
+@cache
+def _say_once(reason: str) -> None:
+    """Say why a job failed, unless another one failed for the very same reason."""
+    print(reason, file=sys.stderr)
 
 
 def composed_command(name: str, about: str | None, job: Callable[[DictConfig], bool | None]) -> None:
@@ -146,6 +231,7 @@ def run_cell(config: DictConfig) -> object:
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
     from ecg_lightning.question import results_folder
+    from ecg_lightning.sweeps.callback import summarised
     from ecg_lightning.transfer import assess_transfer
 
     alone = sweep_job() is None
@@ -157,7 +243,7 @@ def run_cell(config: DictConfig) -> object:
     def answer() -> object:
         made = jobs.get(kind, partial(assess, pictures=alone))(config)
         if (kind == "all" or config.get("robustness") is not None) and alone:
-            _summarised(results_folder(config))
+            summarised(results_folder(config))
         return results_folder(config) if kind == "all" else made
 
     def job() -> object:
@@ -181,63 +267,3 @@ def refuse_pretraining_keys(overrides: Iterable[str]) -> None:
         for key, reason in reasons.items():
             if override.lstrip("+~").startswith(key):
                 raise UserError(f"{override}: {reason}; {key} is for train.py alone")
-
-
-class SweepEnd(HydraCallback):
-    """Leaves one table for each checkpoint and data set of a sweep; exit code 1 when a job failed."""
-
-    said: ClassVar[set[str]] = set()
-
-    @classmethod
-    def say_once(cls, message: str) -> None:
-        """Say why a job failed, unless another one failed for the very same reason."""
-        if message not in cls.said:
-            print(message, file=sys.stderr)
-        cls.said.add(message)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra after the last job."""
-        jobs = list(records(Path(config.hydra.sweep.dir)))
-        folders = sorted({*_tables(job.made for job in jobs)})
-        tables = [_summarised(folder) for folder in folders]
-        _followed(config, folders)
-        failed = [job for job in jobs if job.status == "failed"]
-        if failed:
-            print(f"{len(failed)} jobs failed; run the same command again to try only those", file=sys.stderr)
-        if failed or not all(tables):
-            sys.exit(1)
-
-
-def _tables(made: Iterable[str | None]) -> Iterable[Path]:
-    """The folders of cells among what jobs made."""
-    from ecg_lightning.results import FILENAME
-
-    for path in (Path(each) for each in made if each is not None):
-        if (path / FILENAME).exists():
-            yield path.parent
-        elif path.is_dir() and any(path.glob(f"*/{FILENAME}")):
-            yield path
-
-
-def _followed(config: DictConfig, folders: list[Path]) -> None:
-    """Tell W&B of the tables of a sweep, where it followed the sweep."""
-    if "wandb" not in (config.get("logger") or {}):
-        return
-    from ecg_lightning.followed import follow_sweep
-
-    try:
-        follow_sweep(config, folders)
-    except Exception as error:  # see `_summarised`
-        print(told(error), file=sys.stderr)
-
-
-def _summarised(folder: Path) -> bool:
-    """Whether the table of a folder's cells could be made."""
-    from ecg_lightning.reporting.sweep import summarise_sweep
-
-    try:
-        summarise_sweep(folder)
-    except Exception as error:  # Hydra makes a warning of what a callback raises and exits with code 0.
-        print(f"{told(error)}\n{folder}: there is no new table of its cells", file=sys.stderr)
-        return False
-    return True

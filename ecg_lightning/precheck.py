@@ -13,7 +13,7 @@ from ecg_lightning.data.budget import LabelBudget
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.scalers import SCALERS
 from ecg_lightning.leads import Missing
-from ecg_lightning.tracking.wandb_run import check_loggers
+from ecg_lightning.tracking.prerequisites import check_loggers
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's and scikit-learn's older generators."""

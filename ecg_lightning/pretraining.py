@@ -29,7 +29,7 @@ from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
 from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
-from ecg_lightning.encoders.checkpoint import save_encoder
+from ecg_lightning.encoders.checkpoint import read_checkpoint, save_encoder
 from ecg_lightning.errors import UserError
 from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.learning import METRICS, LearningCheck, judge
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 ENCODER = "encoder.pt"
 
 
-OF_NO_RESULT = ("run_dir", "cache_dir", "logger")
+OF_NO_RESULT = ("run_dir", "cache_dir", "logger", "returns")
 """Keys that say where things go, not what is learned."""
 
 
@@ -100,6 +100,24 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     for run in runs(loggers):
         log_encoder(run, made)
     return made
+
+
+def figure(encoder: Path, name: str | None) -> float | None:
+    """One figure of the validation that chose an encoder.
+
+    Args:
+        encoder: `encoder.pt`.
+        name: of the figure, `val/loss`; None for none.
+
+    Raises:
+        UserError: it has no such figure.
+    """
+    if name is None:
+        return None
+    metrics: dict[str, float] = read_checkpoint(encoder).training["metrics"]
+    if name not in metrics:
+        raise UserError(f"returns={name}: {encoder} has no such figure; it has {', '.join(sorted(metrics))}")
+    return metrics[name]
 
 
 def _log_short_epochs(trainer: Trainer, batches: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -41,6 +42,7 @@ FLOORS: tuple[set[str], ...] = (
     {"pretraining", "assessment", "prediction", "adoption"},
     {"grid", "zero_label"},
     {"transfer", "followed"},
+    {"sweeps"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""
@@ -148,10 +150,19 @@ def test_every_choice_of_an_evaluation_can_be_made(group: str, name: str) -> Non
     assert group != "protocol" or config.protocol.name == name
 
 
+def command_of(group: str, name: str) -> str:
+    """Which of the two commands a recipe is for: an experiment trains, a sweep says it in its first words."""
+    if group == "experiment":
+        return "train"
+    found = re.match(r"# @package _global_\n# (train|evaluate)\.py: ", (CONF / group / f"{name}.yaml").read_text())
+    assert found, f"conf/{group}/{name}.yaml does not begin with the command that it is for"
+    return found[1]
+
+
 @pytest.mark.parametrize("group", ["experiment", "sweep"])
 def test_every_recipe_composes(group: str) -> None:
     for name in options(group):
-        assert composed({"experiment": "train", "sweep": "evaluate"}[group], f"+{group}={name}")
+        assert composed(command_of(group, name), f"+{group}={name}")
 
 
 def test_the_command_line_wins_over_the_encoder_that_an_objective_brings() -> None:

@@ -288,7 +288,7 @@ def test_a_word_is_short_in_a_name(word: str, name: str) -> None:
 def test_only_the_words_that_differ_are_in_a_name(tmp_path: Path) -> None:
     asked = ["objective=mae,cpc", "data=ptbxl", "'seed=range(0,2)'".strip("'"), "data.members=[a,b]"]
     account = {"hydra": {"overrides": {"task": asked}, "sweeper": {"params": {"optimizer.lr": "0.1,0.2"}}}}
-    job = Job(tmp_path, 0, ("optimizer.lr=0.1", "objective=mae", "data=ptbxl", "seed=1", "data.members=[a,b]"))
+    job = Job("train", tmp_path, 0, ("optimizer.lr=0.1", "objective=mae", "data=ptbxl", "seed=1", "data.members=[a,b]"))
     assert swept(job) == job.words, "where nothing is known"
     OmegaConf.save(OmegaConf.create(account), tmp_path / "multirun.yaml")
     assert "-".join(map(short, swept(job))) == "lr0.1-mae-s1"

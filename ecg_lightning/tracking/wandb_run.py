@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,15 +13,13 @@ from uuid import uuid4
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
 
 from ecg_lightning.errors import UserError
 from ecg_lightning.files import replacing
 from ecg_lightning.tracking.naming import RunIdentity
+from ecg_lightning.tracking.prerequisites import OFFLINE
 
 log = logging.getLogger(__name__)
-
-OFFLINE = "set logger.wandb.offline=true, and send the run later with `wandb sync`"
 
 QUIET = {"silent": True, "console": "off"}
 """W&B prints nothing, and takes nothing that is printed away from progress bars."""
@@ -127,28 +123,3 @@ def _finish(exit_code: int, why: str | None = None) -> None:
         if why is not None:
             wandb.run.summary["error"] = why
         wandb.finish(exit_code)
-
-
-def check_loggers(config: DictConfig | None) -> None:
-    """Whether what loggers need is there, told before any long work.
-
-    Args:
-        config: the group `logger`.
-
-    Raises:
-        UserError: a package is missing, or W&B does not know the account.
-    """
-    wanted = {} if config is None else config
-    if "tensorboard" in wanted and not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))):
-        raise UserError("logger=tensorboard needs the package tensorboard: pip install 'ecg_lightning[tensorboard]'")
-    if "wandb" in wanted and not wanted["wandb"].offline and "WANDB_MODE" not in os.environ and _is_first():
-        _log_in()
-
-
-def _log_in() -> None:
-    import wandb
-
-    try:
-        wandb.login()
-    except wandb.Error as error:
-        raise UserError(f"logger=wandb: {str(error).rstrip('.')}; or {OFFLINE}") from None
