@@ -14,17 +14,18 @@ from ecg_lightning.tracking.media import pictures
 
 SUMMARY = ("macro_auroc", "macro_f1", "accuracy", "balanced_accuracy", "average_precision")
 
+LEVEL = "robustness/level"
+"""Of a stress, over which its figures are drawn."""
+
 TABLES = ("results.csv", "comparisons.csv", "table.md")
 """That a sweep writes beside its cells."""
 
 
 def define_figures(run: Any) -> None:
-    """Say what the figures of an evaluation are: single numbers, but for a stress over its levels."""
+    """Say which figures an evaluation is summarised by."""
     for name in SUMMARY:
         for end in ("", "_low", "_high"):
             run.define_metric(f"test/{name}{end}")
-    run.define_metric("robustness/level", hidden=True)
-    run.define_metric("robustness/*", step_metric="robustness/level")
 
 
 def tell_cell(run: Any, folder: Path) -> None:
@@ -42,7 +43,10 @@ def tell_cell(run: Any, folder: Path) -> None:
     media = {f"pictures/{name}": wandb.Image(str(path)) for name, path in drawn.items()}
     run.log({**dict(figures(result)), **media})
     for level in result.get("robustness", {}).get("levels", []):
-        run.log({"robustness/level": level["level"], **dict(_values(level["metrics"], "robustness"))})
+        under = dict(_values(level["metrics"], "robustness"))
+        for name in under:  # one by one, for Lightning says of `*` that it runs over the training's steps
+            run.define_metric(name, step_metric=LEVEL)
+        run.log({LEVEL: level["level"], **under})
     log_result(run, folder.name, [folder / FILENAME, *drawn.values()], folder)
 
 
