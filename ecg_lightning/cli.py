@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from glob import glob
 from hashlib import blake2b
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -118,7 +119,7 @@ def command_line(main: Callable[[], object]) -> None:
 
 def _remedy(error: Exception, text: str) -> str:
     """What to do about a fault outside all jobs."""
-    if type(error).__module__.split(".")[0] in ("ray", "submitit"):
+    if isinstance(error, ConnectionError) or type(error).__module__.split(".")[0] in ("ray", "submitit"):
         return "what is done is kept: the same command goes on from there"
     missing = next((extra for name, extra in EXTRAS.items() if name in text), None)
     if missing is not None:
@@ -137,7 +138,8 @@ def name_sweep(script: str, words: list[str]) -> list[str]:
     name = next((word.partition("=")[2] for word in about if word.startswith("+sweep=")), script)
     state = blake2b(" ".join([script, *about]).encode(), digest_size=4).hexdigest()
     first = next((place for place, word in enumerate(words) if "=" in word and word[0] != "-"), len(words))
-    return [*words[:first], f"hydra.sweep.dir=runs/sweeps/{name}-{state}", *words[first:]]
+    folder = Path.cwd() / "runs" / "sweeps" / f"{name}-{state}"
+    return [*words[:first], f"hydra.sweep.dir='{folder}'", *words[first:]]
 
 
 def run(job: Callable[[], object]) -> object:
@@ -165,6 +167,9 @@ def run(job: Callable[[], object]) -> object:
 
 def _run_noted(job: Callable[[], object], noted: Job) -> object:
     """Run a job of a sweep, with notes of how it went and a log of its own."""
+    from hydra.core.hydra_config import HydraConfig
+
+    os.chdir(HydraConfig.get().runtime.cwd)  # where the words were typed: another machine's worker began elsewhere
     note = JobNote(noted)
     diary = logging.FileHandler(noted.folder / LOG)
     logging.getLogger().addHandler(diary)

@@ -14,10 +14,11 @@ import pytest
 from conftest import PROJECT
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.cli import SweepEnd, command_line, run
+from ecg_lightning.cli import command_line, run
 from ecg_lightning.errors import UserError
-from ecg_lightning.job import Job, begin, end
+from ecg_lightning.job import Job, JobNote
 from ecg_lightning.precheck import check_evaluation
+from ecg_lightning.sweeps.callback import SweepCallback
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Tiny = Callable[[str], list[str]]
@@ -115,10 +116,10 @@ def test_a_sweep_whose_table_cannot_be_made_says_so_and_fails(
 ) -> None:
     (tmp_path / "cell").mkdir()
     (tmp_path / "cell" / "result.json").write_text("no result")
-    job = Job(tmp_path / "sweep", 0, ())
-    end(job, begin(job), made=str(tmp_path / "cell"))
+    JobNote(Job("evaluate", tmp_path / "sweep", 0, ())).done(str(tmp_path / "cell"))
+    hydra = {"sweep": {"dir": str(tmp_path / "sweep")}, "launcher": {"_target_": "BasicLauncher"}}
     with pytest.raises(SystemExit, match="1"):
-        SweepEnd().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
+        SweepCallback().on_multirun_end(OmegaConf.create({"hydra": hydra}))
     told = capsys.readouterr().err
     assert (
         told.startswith(f"error: {tmp_path / 'cell' / 'result.json'}: not readable as JSON")

@@ -63,7 +63,7 @@ def test_a_sweep_is_known_by_its_question_not_by_how_it_is_run() -> None:
         return next(word for word in name_sweep("evaluate", list(words)) if word.startswith("hydra.sweep.dir="))
 
     asked = folder("-m", "seed=0,1", "+sweep=fewshot")
-    assert asked.startswith("hydra.sweep.dir=runs/sweeps/fewshot-")
+    assert asked.startswith(f"hydra.sweep.dir='{Path.cwd()}/runs/sweeps/fewshot-")
     assert folder("+sweep=fewshot", "seed=0,1", "hydra/launcher=ray_cpu", "cache_dir=x", "--cfg", "job") == asked
     assert folder("+sweep=fewshot", "seed=0,2") != asked
 
