@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
-from uuid import uuid4
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -15,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.arguments import check_arguments
 from ecg_lightning.errors import UserError
-from ecg_lightning.files import replacing
 from ecg_lightning.members import member_configs
 
 if TYPE_CHECKING:  # what is built is imported when it is built: a wrong number is told before torch is there
@@ -33,6 +31,7 @@ if TYPE_CHECKING:  # what is built is imported when it is built: a wrong number 
     from ecg_lightning.evaluation.robustness.base import Stress
     from ecg_lightning.objectives.base import Objective, OptimizerFactory
     from ecg_lightning.signal import SignalSpec
+    from ecg_lightning.tracking.naming import RunIdentity
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -171,15 +170,23 @@ def build_stress(config: DictConfig) -> Stress:
     return stress
 
 
-def build_loggers(config: DictConfig, run_dir: Path, run_config: dict[str, Any]) -> list[Logger]:
-    """Every logger of the group, writing below the run directory, where a W&B run keeps its id to be continued by."""
-    loggers = []
-    for key, entry in config.items():
-        extra: dict[str, Any] = {"save_dir": str(run_dir)}
-        if key == "wandb":
-            extra |= {"id": _wandb_id(run_dir), "resume": "allow", "config": run_config}
-        loggers.append(_make(f"logger.{key!s}", entry, **extra))
-    return loggers
+def build_loggers(
+    config: DictConfig, run_dir: Path, run_config: dict[str, Any], identity: RunIdentity | None = None
+) -> list[Logger]:
+    """Every logger of the group, writing below the run directory, where a W&B run keeps its id to be continued by.
+
+    Args:
+        config: the group.
+        run_dir: the run directory.
+        run_config: plain nested containers, for W&B.
+        identity: what W&B calls the run; None leaves it to W&B.
+    """
+    told = {key: value for key, value in run_config.items() if key != "logger"}
+    of_wandb = {"id_file": run_dir / "wandb_id", "config": told, "identity": identity}
+    return [
+        _make(f"logger.{key!s}", entry, save_dir=str(run_dir), **(of_wandb if key == "wandb" else {}))
+        for key, entry in config.items()
+    ]
 
 
 def build_trainer(
@@ -201,14 +208,6 @@ def build_trainer(
         plugins=[WholeCheckpoints()],
     )
     return trainer
-
-
-def _wandb_id(run_dir: Path) -> str:
-    path = run_dir / "wandb_id"
-    if not path.exists():
-        with replacing(path) as partial:
-            partial.write_text(uuid4().hex[:8])
-    return path.read_text().strip()
 
 
 UNFIT = (InstantiationException, ArithmeticError, ImportError, LookupError, RuntimeError, TypeError, ValueError)

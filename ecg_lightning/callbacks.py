@@ -13,7 +13,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
-from lightning.pytorch.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
 from ecg_lightning.checkpoint_io import LAST, SUFFIX
@@ -23,6 +22,7 @@ from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, Unlabelle
 from ecg_lightning.objectives.mae import MAE
 from ecg_lightning.reporting.ecg_paper import draw_reconstruction
 from ecg_lightning.signal import TYPICAL_SPREAD_MV
+from ecg_lightning.tracking.media import show
 
 
 class Checkpoint(ModelCheckpoint):
@@ -183,9 +183,7 @@ class ReconstructionPicture(Callback):
             title=f"{data.name}: masked autoencoder after {epochs} epochs",
             unit=unit,
         )
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("reconstruction", [str(path)])
+        show(trainer.loggers, "reconstruction", path, trainer.global_step)
 
 
 def _one_window(data: UnlabelledData, module: MAE) -> Batch:

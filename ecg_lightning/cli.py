@@ -196,6 +196,7 @@ def run_cell(config: DictConfig) -> object:
 def _answer(config: DictConfig, *, alone: bool) -> object:
     """What was asked, once nothing is wrong with it that can be told without importing what takes seconds."""
     from ecg_lightning.assessment import assess
+    from ecg_lightning.followed import followed
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
     from ecg_lightning.question import results_folder
@@ -206,10 +207,14 @@ def _answer(config: DictConfig, *, alone: bool) -> object:
     jobs: dict[str, Callable[[DictConfig], object]] = {
         "predict": predict, "all": assess_grid, "transfer": assess_transfer
     }  # fmt: skip
-    made = jobs.get(kind, partial(assess, pictures=alone))(config)
-    if (kind == "all" or config.get("robustness") is not None) and alone:
-        summarised(results_folder(config))
-    return results_folder(config) if kind == "all" else made
+
+    def answer() -> object:
+        made = jobs.get(kind, partial(assess, pictures=alone))(config)
+        if (kind == "all" or config.get("robustness") is not None) and alone:
+            summarised(results_folder(config))
+        return results_folder(config) if kind == "all" else made
+
+    return followed(config, answer)
 
 
 def refuse_pretraining_keys(overrides: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from ecg_lightning.data.mix import MixedWindows
 from ecg_lightning.data.module import ECGDataModule
@@ -43,6 +44,9 @@ class LearningCheck(Callback):
     Args:
         data: what is trained on.
         labelled: whose labels the probes read; None for none.
+
+    Attributes:
+        features: (N, D) of the validation windows that were looked at last; None before.
     """
 
     WARN_AFTER = 5
@@ -55,6 +59,7 @@ class LearningCheck(Callback):
         self.data, self.labelled = data, labelled
         self.judged = False
         self.start: dict[str, float] = {}
+        self.features: Tensor | None = None
         self._probe: OnlineProbe | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -123,7 +128,8 @@ class LearningCheck(Callback):
         for few in np.array_split(which, -(-len(which) // self.data.batch_size)):
             batch = to_signal(windows[Draw(few, np.full(len(few), 0.5))].to(device), self.data.spec)
             parts.append(encoder(batch.x, batch.valid))
-        return measure_spread(torch.cat(parts))
+        self.features = torch.cat(parts)
+        return measure_spread(self.features)
 
 
 def judge(objective: Objective, metrics: Mapping[str, float]) -> Verdict:

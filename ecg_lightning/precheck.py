@@ -17,6 +17,7 @@ from ecg_lightning.errors import UnreadableCheckpoint, UserError
 from ecg_lightning.job import sweep_job
 from ecg_lightning.launch import started_together, trains_together
 from ecg_lightning.leads import Missing
+from ecg_lightning.tracking.prerequisites import check_loggers
 
 LARGEST_SEED = 2**32 - 1
 """Of numpy's and scikit-learn's older generators."""
@@ -33,6 +34,7 @@ def check_training(config: DictConfig) -> None:
         raise UserError(f"init={config.init!r} must be the name of a file, or null")
     if config.early_stop is not None:
         _check_whole(config, {"early_stop": 1})
+    check_loggers(config.logger)
     trainer = config.trainer
     _check_processes(trainer)
     _check_whole(trainer, {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1},
@@ -166,6 +168,18 @@ def check_transfer(config: DictConfig) -> None:
         raise UserError(f"protocol.missing={chosen.missing!r} must be null or one of {', '.join(get_args(Missing))}")
 
 
+def check_followed(config: DictConfig) -> None:
+    """What follows an evaluation.
+
+    Raises:
+        UserError: it is not W&B, or W&B is not to be had.
+    """
+    if "wandb" not in config.logger:
+        raise UserError("logger: evaluations write their own tables and are followed by wandb alone; use logger=wandb, "
+                        "or leave it out")  # fmt: skip
+    check_loggers(config.logger)
+
+
 def check_prediction(config: DictConfig) -> None:
     """The values of `conf/evaluate.yaml` that `protocol=predict` uses.
 
@@ -178,6 +192,8 @@ def check_prediction(config: DictConfig) -> None:
         raise UserError("robustness puts evaluations to the test, and protocol=predict is none; leave it out")
     if config.calibration:
         raise UserError("calibration scales evaluations, and protocol=predict is none; leave it out")
+    if config.get("logger") is not None:
+        raise UserError("logger follows evaluations, and protocol=predict is none; leave it out")
 
 
 def _check_cell(config: DictConfig) -> None:

@@ -40,6 +40,10 @@ from ecg_lightning.launch import ending_together, is_in_charge
 from ecg_lightning.learning import METRICS, LearningCheck, judge
 from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_training
+from ecg_lightning.tracking.lineage import log_encoder
+from ecg_lightning.tracking.media import Charts
+from ecg_lightning.tracking.naming import of_training
+from ecg_lightning.tracking.wandb_run import finishing, runs
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ def run_folder(config: DictConfig) -> Path:
     return Path("runs") / f"{objective}-{config.data.name}" / state
 
 
+@finishing()
 def pretrain(config: DictConfig, run_dir: Path) -> Path:
     """Train, or continue the training that a run directory holds; nothing to do where it is finished.
 
@@ -99,18 +104,17 @@ def _train(config: DictConfig, run_dir: Path, in_charge: bool) -> Path:
     origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
     objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
     best = Checkpoint(run_dir / FOLDER, BEST, monitor=objective.monitor)
-    loggers = build_loggers(config.logger, run_dir, run_config)
+    loggers = build_loggers(config.logger, run_dir, run_config, of_training(config))
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, data, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
     _announce(config, data, objective, run_dir, last)
-    try:
-        with ending_together(trainer):
-            trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
-        if trainer.is_global_zero:
-            _export(run_config, run_dir, data, objective, best, origin)
-        return run_dir / ENCODER
-    finally:
-        _finish_wandb()
+    with ending_together(trainer):
+        trainer.fit(objective, datamodule=data, ckpt_path=last, weights_only=True)
+    if trainer.is_global_zero:
+        made = _export(run_config, run_dir, data, objective, best, origin)
+        for run in runs(loggers):
+            log_encoder(run, made)
+    return run_dir / ENCODER
 
 
 def figure(encoder: Path, name: str | None) -> float | None:
@@ -141,12 +145,14 @@ def _log_short_epochs(trainer: Trainer, batches: int) -> None:
 def _callbacks(
     config: DictConfig, run_dir: Path, data: UnlabelledData, objective: Objective, best: Checkpoint
 ) -> list[Callback]:
+    check = LearningCheck(data, _labelled(data))
     callbacks: list[Callback] = [
         best,
         Checkpoint(run_dir / FOLDER, LAST),  # of every epoch, best or not
         MidEpoch(run_dir / FOLDER),
         PromptEnd(),
-        LearningCheck(data, _labelled(data)),
+        check,
+        Charts(lambda: check.features),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
     ]
@@ -238,13 +244,3 @@ def _export(
     log.log(logging.INFO if verdict.learned else logging.WARNING, verdict.sentence)
     log.info(f"encoder of epoch {epoch + 1} in {path}")
     return path
-
-
-def _finish_wandb() -> None:
-    """Without this the next run of the same process would log into this one."""
-    import sys
-
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish()

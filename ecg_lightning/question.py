@@ -58,7 +58,7 @@ def open_cell(config: DictConfig, setting: Setting) -> Cell:
 
 def without_run_keys(config: DictConfig) -> DictConfig:
     """The configuration without what only the command line needs."""
-    return OmegaConf.create(plain(config))
+    return OmegaConf.create({key: value for key, value in plain(config).items() if key != "logger"})
 
 
 def results_folder(config: DictConfig) -> Path:

@@ -35,14 +35,14 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
-    {"checkpoint_io"},
+    {"tracking", "checkpoint_io"},
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
     {"precheck"},
     {"question", "account"},
     {"pretraining", "assessment", "prediction", "adoption"},
     {"grid", "zero_label"},
-    {"transfer"},
+    {"transfer", "followed"},
     {"sweeps"},
     {"cli"},
 )
@@ -50,7 +50,10 @@ FLOORS: tuple[set[str], ...] = (
 
 PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMMANDS = {PACKAGE / "data" / "doctor.py", PACKAGE / "reporting" / "gallery.py", PACKAGE / "reporting" / "pictures.py"}
+COMMANDS = {
+    PACKAGE / "data" / "doctor.py",
+    *(PACKAGE / "reporting" / f"{name}.py" for name in ("dashboard", "gallery", "pictures")),
+}
 """Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 

@@ -42,7 +42,10 @@ class SweepCallback(Callback):
         if not _is_alone(config.hydra):
             for reason in dict.fromkeys(job.error for job in jobs if job.error is not None):
                 print(reason, file=sys.stderr)
-        tables = [summarised(folder) for folder in sorted({*_tables(job.made for job in jobs)})]
+        folders = sorted({*_tables(job.made for job in jobs)})
+        tables = [summarised(folder) for folder in folders]
+        if "wandb" in (config.get("logger") or {}):
+            _tell_wandb(config, folders)
         failed = sum(job.status == "failed" for job in jobs) if state is None else state.failed
         if failed:
             print(f"{failed} jobs failed; run the same command again to try only those", file=sys.stderr)
@@ -64,6 +67,16 @@ def _tables(made: Iterable[str | None]) -> Iterator[Path]:
             yield path.parent
         elif path.is_dir() and any(path.glob(f"*/{FILENAME}")):
             yield path
+
+
+def _tell_wandb(config: DictConfig, folders: Iterable[Path]) -> None:
+    """Have W&B hold the tables of a sweep that it followed; why it cannot is told."""
+    from ecg_lightning.followed import follow_sweep
+
+    try:
+        follow_sweep(config, folders)
+    except Exception as error:  # see `summarised`
+        print(told(error), file=sys.stderr)
 
 
 def summarised(folder: Path) -> bool:

@@ -1,0 +1,1 @@
+"""What W&B and TensorBoard are told of a run: its name, its charts and pictures, where its encoder comes from."""
