@@ -6,7 +6,7 @@ DEMO := runs/demo
 DATA := data/synthetic
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-data test test-slow test-damage check format bench clean
+.PHONY: help install demo demo-data test test-slow test-damage test-kill check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,13 +27,16 @@ demo: demo-data  ## pretrain on the embedded data set and show what it is worth 
 	ECG_DATA_ROOT=data $(BIN)/python evaluate.py +sweep=demo checkpoint=$(DEMO)/encoder.pt
 
 test: check  ## lint, types and the whole test suite, a process for each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not damage'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not damage and not kill'
 
 test-slow: $(INSTALLED)  ## the minutes-long tests
 	$(BIN)/python -m pytest -m slow
 
 test-damage: $(INSTALLED)  ## read 20,000 damaged files
 	$(BIN)/python -m pytest -m damage
+
+test-kill: $(INSTALLED)  ## kill trainings and sweeps at random moments and let them end
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kill -s tests/test_kill.py
 
 check: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -53,6 +56,7 @@ bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/fewshot.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove .venv, caches, runs and generated data
 	rm -rf .venv cache runs $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis

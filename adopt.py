@@ -1,12 +1,17 @@
 """Make an encoder.pt of another project's checkpoint: `python adopt.py checkpoint=FILE encoder=xresnet1d50`."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from ecg_lightning.hydra_main import hydra_main
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(config_path="conf", config_name="adopt", version_base="1.3")
+@hydra_main("adopt")
 def main(config: DictConfig) -> None:
     """Compose, take the weights over, write `encoder.pt`."""
     from hydra.core.hydra_config import HydraConfig

@@ -1,12 +1,17 @@
 """What an encoder is worth with few labels: `python evaluate.py checkpoint=RUN/encoder.pt data=mitbih budget=100`."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from ecg_lightning.hydra_main import hydra_main
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
+@hydra_main("evaluate")
 def main(config: DictConfig) -> object:
     """Compose, evaluate, write `result.json`."""
     from ecg_lightning.cli import run_cell
@@ -15,7 +20,8 @@ def main(config: DictConfig) -> object:
 
 
 if __name__ == "__main__":
-    from ecg_lightning.cli import expand_pattern, quote_numeric_options, sweep_command
+    from ecg_lightning.cli import sweep_command
+    from ecg_lightning.words import expand_pattern, quote_numeric_options
 
     sys.argv[1:] = expand_pattern(quote_numeric_options(sys.argv[1:], "budget"), "checkpoint")
     sweep_command("evaluate", main)

@@ -106,7 +106,7 @@ def answer(config: DictConfig, setting: Setting, solved: dict[Path, Solved]) -> 
         beside = {name: _baseline(config, setting, name, solved) for name in config.protocol.beside}
         content = _evaluate(config, setting, folder, solved)
     except Exception as error:
-        if done is None:
+        if finished(folder) is None:  # nor has another process finished it in the meantime
             failed = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             write_result(folder, {**failed, **identity(config, setting.data)})
         raise

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from uuid import uuid4
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from lightning import Callback, Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from ecg_lightning.arguments import check_arguments
-from ecg_lightning.augment.base import Augmentation
-from ecg_lightning.data.budget import LabelBudget
-from ecg_lightning.data.mix import Mix, named
-from ecg_lightning.data.module import ECGDataModule
-from ecg_lightning.data.taught import Taught
-from ecg_lightning.data.unlabelled import UnlabelledData
-from ecg_lightning.encoders.base import Encoder
-from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.cell import EvaluationProtocol
-from ecg_lightning.evaluation.robustness.base import Stress
+from ecg_lightning.files import replacing
 from ecg_lightning.members import member_configs
-from ecg_lightning.objectives.base import Objective, OptimizerFactory
-from ecg_lightning.signal import SignalSpec
+
+if TYPE_CHECKING:  # what is built is imported when it is built: a wrong number is told before torch is there
+    from lightning import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
+
+    from ecg_lightning.augment.base import Augmentation
+    from ecg_lightning.data.budget import LabelBudget
+    from ecg_lightning.data.mix import Mix
+    from ecg_lightning.data.module import ECGDataModule
+    from ecg_lightning.data.unlabelled import UnlabelledData
+    from ecg_lightning.encoders.base import Encoder
+    from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
+    from ecg_lightning.evaluation.cell import EvaluationProtocol
+    from ecg_lightning.evaluation.robustness.base import Stress
+    from ecg_lightning.objectives.base import Objective, OptimizerFactory
+    from ecg_lightning.signal import SignalSpec
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -66,6 +66,8 @@ def _build_data_set(config: DictConfig, spec: SignalSpec) -> ECGDataModule:
 
 
 def _build_mix(config: DictConfig) -> Mix:
+    from ecg_lightning.data.mix import named
+
     spec, members = _make("data.spec", config.spec), []
     for name, member in member_configs(plain(config)).items():
         with named(name):
@@ -101,6 +103,9 @@ def build_encoder(config: DictConfig, spec: SignalSpec) -> Encoder:
 
 def build_optimizer(config: DictConfig) -> OptimizerFactory:
     """What makes an optimiser from parameter groups."""
+    import torch
+    from torch import nn
+
     factory: OptimizerFactory = _make("optimizer", config)
     _make(
         "optimizer", config, params=[nn.Parameter(torch.zeros(1))]
@@ -112,6 +117,8 @@ def build_objective(
     config: DictConfig, encoder: Encoder, optimizer: OptimizerFactory, data: UnlabelledData | None = None
 ) -> Objective:
     """The objective around an encoder; one that learns from labels is told of `data` from `build_training_data`."""
+    from ecg_lightning.data.taught import Taught
+
     labels = {"data": data} if isinstance(data, Taught) else {}
     objective: Objective = _make("objective", config, encoder=encoder, optimizer=optimizer, **labels)
     return objective
@@ -126,6 +133,9 @@ def build_training_data(config: DictConfig) -> UnlabelledData:
     Raises:
         UserError: labels are asked of data that have none.
     """
+    from ecg_lightning.data.module import ECGDataModule
+    from ecg_lightning.data.taught import Taught
+
     data: UnlabelledData = build_data(config.data)
     if not getattr(_class("objective", config.objective), "needs_labels", False):
         return data
@@ -176,6 +186,10 @@ def build_trainer(
     config: DictConfig, run_dir: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
 ) -> Trainer:
     """The Trainer, with what watches and records the run."""
+    from lightning.pytorch.callbacks import TQDMProgressBar
+
+    from ecg_lightning.checkpoint_io import WholeCheckpoints
+
     bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # as all other bars here; Lightning's own is rich's
     trainer: Trainer = _make(
         "trainer",
@@ -184,6 +198,7 @@ def build_trainer(
         callbacks=[*callbacks, *bar],
         logger=list(loggers),
         enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
     )
     return trainer
 
@@ -191,12 +206,12 @@ def build_trainer(
 def _wandb_id(run_dir: Path) -> str:
     path = run_dir / "wandb_id"
     if not path.exists():
-        path.write_text(uuid4().hex[:8])
+        with replacing(path) as partial:
+            partial.write_text(uuid4().hex[:8])
     return path.read_text().strip()
 
 
-UNFIT = (InstantiationException, MisconfigurationException, ArithmeticError, ImportError, LookupError, RuntimeError,
-         TypeError, ValueError)  # fmt: skip
+UNFIT = (InstantiationException, ArithmeticError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
 """What classes raise at arguments of the right type that they can do nothing with."""
 
 
@@ -232,12 +247,21 @@ def _class(group: str, config: Any) -> Any:
         return get_object(config._target_)
 
 
+def _unfit() -> tuple[type[Exception], ...]:
+    """The same with what Lightning raises, where it is Lightning's class."""
+    if "lightning" not in sys.modules:
+        return UNFIT
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    return (*UNFIT, MisconfigurationException)
+
+
 @contextmanager
 def _fitting(group: str, config: DictConfig) -> Iterator[None]:
     """Say of which group a fault is."""
     try:
         yield
-    except UNFIT as error:
+    except _unfit() as error:
         fault = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         if isinstance(fault, UserError):
             raise fault from None

@@ -1,7 +1,10 @@
-"""What happens around training: checkpoints, the early stop, pictures of reconstructions."""
+"""What happens around training: checkpoints, the early stop, an end on demand, pictures of reconstructions."""
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +14,12 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import WandbLogger
+from torch.utils.data import DataLoader
 
+from ecg_lightning.checkpoint_io import LAST, SUFFIX
 from ecg_lightning.data.mix import MixedWindows
 from ecg_lightning.data.unlabelled import UnlabelledData
-from ecg_lightning.data.windows import Batch, Draw, UnlabelledWindows, to_signal
+from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, UnlabelledWindows, to_signal
 from ecg_lightning.objectives.mae import MAE
 from ecg_lightning.reporting.ecg_paper import draw_reconstruction
 from ecg_lightning.signal import TYPICAL_SPREAD_MV
@@ -60,6 +65,78 @@ class EarlyStop(EarlyStopping):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A stop is no part of Lightning's own state."""
         trainer.should_stop = self.stopping_reason is not EarlyStoppingReason.NOT_STOPPED
+
+
+class MidEpoch(Callback):
+    """Writes the last checkpoint now and then in the middle of an epoch too, to go on from there with the next batch.
+
+    Args:
+        folder: of the checkpoints.
+    """
+
+    SECONDS = 600.0
+    """Between two: what a killed run has to repeat at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{LAST}{SUFFIX}"
+        self._written = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of an epoch that is taken up in the middle, leave out the batches that were learned from."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        batches = _batches(trainer)
+        if batches is not None:
+            batches.begun = done if done < trainer.num_training_batches else 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write one when it is time, after a step of the optimiser that is not the epoch's last."""
+        done = batch_idx + 1
+        if done % trainer.accumulate_grad_batches or done >= trainer.num_training_batches or _batches(trainer) is None:
+            return
+        if trainer.strategy.broadcast(time.monotonic() - self._written >= self.SECONDS):
+            trainer.save_checkpoint(self.path)
+            self._written = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """One is written now anyway."""
+        self._written = time.monotonic()
+
+
+def _batches(trainer: Trainer) -> Batches | None:
+    """What draws the batches, None where Lightning has put something of its own around it."""
+    sampler = cast("DataLoader[RawBatch]", trainer.train_dataloader).sampler
+    return sampler if isinstance(sampler, Batches) else None
+
+
+class PromptEnd(Callback):
+    """Signals that ask for an end get it as before the training, and processes that train together end together.
+
+    Lightning's own handler of SIGTERM would wait for the others in the middle of what they do together.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Before Lightning puts in its own."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After it."""
+        self._put_back()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After it, without a sanity check."""
+        self._put_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """The other processes would wait for this one."""
+        launcher = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGKILL)
+
+    def _put_back(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 DRAWN = {"none": (1.0, "mV"), "scale": (TYPICAL_SPREAD_MV, "mV"), "zscore": (1.0, "SD")}

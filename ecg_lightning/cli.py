@@ -4,60 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from glob import glob
-from hashlib import blake2b
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
+from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
+from ecg_lightning.help import gave_help
+from ecg_lightning.interrupts import Stopped, stop_on_signals
 from ecg_lightning.job import LOG, Job, JobNote, sweep_job
 from ecg_lightning.launch import let_the_first_speak
-from ecg_lightning.members import CONF
 from ecg_lightning.quiet import quieten
+from ecg_lightning.words import keys_of, name_sweep
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 EXTRAS = {"hydra/launcher/ray": "ray", "hydra/launcher/submitit": "slurm", "hydra/sweeper/optuna": "optuna"}
 """What installs the engines that launch and search, by how Hydra calls what it misses."""
-
-HOW_NOT_WHAT = ("hydra", "logger", "cache_dir")
-"""Beginnings of words that say how and where a sweep runs, not what it is about."""
-
-
-def quote_numeric_options(arguments: list[str], group: str) -> list[str]:
-    """Quote whole numbers that are options of a group: to Hydra `budget=100` is a value, `budget='100'` an option.
-
-    Args:
-        arguments: of the command line.
-        group: whose options may be numbers.
-    """
-    return [
-        re.sub(r"(?<![\w'\"])\d+(?![\w'\"])", r"'\g<0>'", argument) if argument.startswith(f"{group}=") else argument
-        for argument in arguments
-    ]
-
-
-def expand_pattern(arguments: list[str], key: str) -> list[str]:
-    """Put the files that a pattern names in its place: `checkpoint=runs/*/*/encoder.pt` asks for each of them.
-
-    Args:
-        arguments: of the command line.
-        key: whose value may be a pattern.
-    """
-
-    def expanded(argument: str) -> str:
-        name, _, value = argument.partition("=")
-        pattern = value.strip("'\"") if name == key and "*" in value else ""
-        found = sorted(glob(pattern))  # noqa: PTH207  as it is typed, absolute or not
-        return f"{key}={','.join(map(repr, found))}" if found else argument
-
-    return [expanded(argument) for argument in arguments]
 
 
 def sweep_command(command: str, main: Callable[[], object]) -> None:
@@ -70,7 +38,7 @@ def sweep_command(command: str, main: Callable[[], object]) -> None:
         main: see `command_line`.
     """
     words = sys.argv[1:] = name_sweep(command, sys.argv[1:])
-    keys = _keys(words)
+    keys = keys_of(words)
     if "--dry-run" in words:
         command_line(lambda: _tell_jobs(command, keys, ""))
     elif {"--cfg", "-c"} & set(words):
@@ -78,11 +46,6 @@ def sweep_command(command: str, main: Callable[[], object]) -> None:
         command_line(lambda: _show_configuration(command, main, options, keys))
     else:
         command_line(main)
-
-
-def _keys(words: Iterable[str]) -> list[str]:
-    """The words that set keys, not options of the command and their values."""
-    return [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
 
 
 def _show_configuration(command: str, main: Callable[[], object], options: list[str], keys: list[str]) -> None:
@@ -110,8 +73,12 @@ def command_line(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing messages of its own kind
     # Python's parser takes no further words after an option that stands between them.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    stop_on_signals()
     try:
         main()
+    except Stopped as stop:
+        print(f"{stop.signal.name}: what is finished is kept; the same command does the rest", file=sys.stderr)
+        raise
     except Exception as error:  # A job lets nothing out: this is the composition's, or the engine's that runs the jobs.
         text = in_one_line(str(error).split("Config search path")[0].replace(":\n\t", ": ").replace("\n\t", ", "))
         print(f"error: {text}; {_remedy(error, text)}", file=sys.stderr)
@@ -126,21 +93,6 @@ def _remedy(error: Exception, text: str) -> str:
     if missing is not None:
         return f"install the extra that has it: pip install '.[{missing}]'"
     return "--help lists the groups, their choices and the keys"
-
-
-def name_sweep(script: str, words: list[str]) -> list[str]:
-    """Add the folder in which a sweep notes what its jobs came to: the same for the same question, however it is run.
-
-    Args:
-        script: that is run, without its suffix.
-        words: of its command line.
-    """
-    about = sorted(word for word in _keys(words) if not word.startswith(HOW_NOT_WHAT))
-    name = next((word.partition("=")[2] for word in about if word.startswith("+sweep=")), script)
-    state = blake2b(" ".join([script, *about]).encode(), digest_size=4).hexdigest()
-    first = next((place for place, word in enumerate(words) if "=" in word and word[0] != "-"), len(words))
-    folder = Path.cwd() / "runs" / "sweeps" / f"{name}-{state}"
-    return [*words[:first], f"hydra.sweep.dir='{folder}'", *words[first:]]
 
 
 def run(job: Callable[[], object]) -> object:
@@ -195,26 +147,25 @@ def _say_once(reason: str) -> None:
     print(reason, file=sys.stderr)
 
 
-def composed_command(name: str, about: str | None, job: Callable[[DictConfig], bool | None]) -> None:
+def composed_command(name: str, job: Callable[[DictConfig], bool | None]) -> None:
     """A command of one job, for `command_line`: the words after it set keys of `conf/NAME.yaml`.
 
     The process ends with exit code 0, with 1 where the job says that not all is well, and 2 where it cannot be done.
 
     Args:
         name: of the configuration.
-        about: what `--help` says before the choices of the data set and the configuration.
         job: given the composed configuration; returns False where not all is well.
     """
+    if gave_help(name):
+        return
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    words, asked = sys.argv[1:], {"--help", "-h"}
+    shown = ["--cfg", "job"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [word for word in words if word not in asked])
-    if asked & set(words):
-        choices = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
-        keys = f"Configuration (any key can be set as key=value)\n\n{OmegaConf.to_yaml(config)}"
-        print(f"{about}\nChoices (group=option)\n\ndata: {choices}\n\n{keys}")
+        config = compose(name, [word for word in sys.argv[1:] if word not in shown])
+    if shown[0] in sys.argv:
+        print(OmegaConf.to_yaml(config))
         return
     said: list[bool | None] = []
     run(lambda: said.append(job(config)))
@@ -232,6 +183,18 @@ def run_cell(config: DictConfig) -> object:
     """
     from hydra.core.hydra_config import HydraConfig
 
+    from ecg_lightning.precheck import check_asked
+
+    def cell() -> object:
+        refuse_pretraining_keys(HydraConfig.get().overrides.task)
+        check_asked(config)
+        return _answer(config, alone=sweep_job() is None)
+
+    return run(cell)
+
+
+def _answer(config: DictConfig, *, alone: bool) -> object:
+    """What was asked, once nothing is wrong with it that can be told without importing what takes seconds."""
     from ecg_lightning.assessment import assess
     from ecg_lightning.grid import assess_grid
     from ecg_lightning.prediction import predict
@@ -239,20 +202,14 @@ def run_cell(config: DictConfig) -> object:
     from ecg_lightning.sweeps.callback import summarised
     from ecg_lightning.transfer import assess_transfer
 
-    alone = sweep_job() is None
     kind = config.protocol.name
     jobs: dict[str, Callable[[DictConfig], object]] = {
         "predict": predict, "all": assess_grid, "transfer": assess_transfer
     }  # fmt: skip
-
-    def cell() -> object:
-        refuse_pretraining_keys(HydraConfig.get().overrides.task)
-        made = jobs.get(kind, partial(assess, pictures=alone))(config)
-        if (kind == "all" or config.get("robustness") is not None) and alone:
-            summarised(results_folder(config))
-        return results_folder(config) if kind == "all" else made
-
-    return run(cell)
+    made = jobs.get(kind, partial(assess, pictures=alone))(config)
+    if (kind == "all" or config.get("robustness") is not None) and alone:
+        summarised(results_folder(config))
+    return results_folder(config) if kind == "all" else made
 
 
 def refuse_pretraining_keys(overrides: Iterable[str]) -> None:

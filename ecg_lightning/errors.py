@@ -1,5 +1,12 @@
 """The one exception a user is meant to read."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class UserError(ValueError):
     """Something the person at the keyboard can mend.
@@ -10,3 +17,17 @@ class UserError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+class UnreadableCheckpoint(UserError):
+    """There is no file of that name, or it may not be read.
+
+    Args:
+        path: of the file.
+        reason: why, as the system says it.
+    """
+
+    def __init__(self, path: str | Path, reason: str | None) -> None:
+        super().__init__(
+            f"checkpoint={path}: cannot be read ({reason}); train.py writes encoder.pt in its run directory"
+        )

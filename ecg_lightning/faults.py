@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 import traceback
 
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
 from ecg_lightning.errors import UserError
 
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
-                errno.EISDIR}  # fmt: skip
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR,
+                errno.EEXIST, errno.EISDIR}  # fmt: skip
 """Faults of a disk or a folder, whichever step of the work meets them."""
 
 
 def is_mendable(error: Exception) -> bool:
     """Whether the person at the keyboard can mend it."""
+    from omegaconf.errors import OmegaConfBaseException
+
     if isinstance(error, OSError):
         return error.errno in NOT_WRITABLE
     return isinstance(error, UserError | OmegaConfBaseException)
@@ -23,6 +23,8 @@ def is_mendable(error: Exception) -> bool:
 
 def told(error: Exception) -> str:
     """One line for what the user can mend, the traceback of anything else."""
+    from omegaconf.errors import MissingMandatoryValue
+
     if not is_mendable(error):
         return "".join(traceback.format_exception(error))
     if isinstance(error, MissingMandatoryValue):

@@ -14,6 +14,7 @@ from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint, is_own, read_checkpoint, read_plain
 from ecg_lightning.encoders.foreign import adopt, read_weights
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ def inherit(
             f"init={path}: nobody has said whose recordings it was trained on, so no result can speak of unseen "
             "patients; adopt.py with populations=[...] says it"
         )
-    note.write_text(json.dumps(origin) + "\n")
+    with replacing(note) as partial:
+        partial.write_text(json.dumps(origin) + "\n")
     return origin
 
 

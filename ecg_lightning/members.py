@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -12,9 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def member_configs(config: Mapping[str, Any]) -> dict[str, DictConfig]:

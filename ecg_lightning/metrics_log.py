@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from ecg_lightning.files import replacing
 
 
 class MetricsLog(CSVLogger):
@@ -37,19 +41,34 @@ class _ContinuedTable(ExperimentWriter):
         """Where Lightning deletes the earlier rows."""
 
     def save(self) -> None:
-        if self.metrics and not self.metrics_keys and Path(self.metrics_file_path).exists():
-            self._take_up(int(self.metrics[0]["step"]))
-        super().save()
+        path = Path(self.metrics_file_path)
+        if self.metrics and not self.metrics_keys and path.exists():
+            self._take_up(path, int(self.metrics[0]["step"]))
+        whole = path.stat().st_size if path.exists() else 0
+        try:
+            super().save()
+        except OSError:  # the disk is full: no half line stays, to be continued when it is not
+            os.truncate(path, min(whole, path.stat().st_size))
+            raise
 
-    def _take_up(self, step: int) -> None:
+    def _take_up(self, path: Path, step: int) -> None:
+        with path.open(newline="") as file:
+            lines = [line for line in file if line.endswith("\n")]  # a kill may cut the last one
+        table = csv.DictReader(lines)
+        rows = [row for row in table if int(row["step"]) < step]
+        self.metrics_keys = list(table.fieldnames or [])
+        self._write(path, rows)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Where Lightning would lose the earlier rows if it were killed."""
+        del fieldnames  # they are in `metrics_keys`
         path = Path(self.metrics_file_path)
         with path.open(newline="") as file:
-            table = csv.DictReader(file)
-            rows = [row for row in table if row["step"].isdigit() and int(row["step"]) < step]  # a kill may cut a line
-            self.metrics_keys = list(table.fieldnames or [])
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self._write(path, rows)
+
+    def _write(self, path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+        with replacing(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(path)

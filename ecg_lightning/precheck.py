@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import get_args
 
 from omegaconf import DictConfig, ListConfig
@@ -10,8 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from ecg_lightning.arguments import fits
 from ecg_lightning.build import build_budget, build_protocol, build_stress
 from ecg_lightning.data.budget import LabelBudget
-from ecg_lightning.errors import UserError
-from ecg_lightning.evaluation.scalers import SCALERS
+from ecg_lightning.errors import UnreadableCheckpoint, UserError
 from ecg_lightning.job import sweep_job
 from ecg_lightning.launch import started_together, trains_together
 from ecg_lightning.leads import Missing
@@ -81,6 +83,20 @@ def check_adoption(config: DictConfig) -> None:
             raise UserError(f"populations: {name!r} must be a name without slash and colon, such as ptbxl")
 
 
+def check_asked(config: DictConfig) -> None:
+    """What `evaluate.py` is asked, before anything is imported that takes seconds to import.
+
+    Raises:
+        UserError: there is no such checkpoint, or a value cannot be.
+    """
+    kinds: dict[str, Callable[[DictConfig], None]] = {
+        "predict": check_prediction, "all": check_grid, "transfer": check_transfer
+    }  # fmt: skip
+    if isinstance(config.checkpoint, str) and not Path(config.checkpoint).exists():
+        raise UnreadableCheckpoint(config.checkpoint, os.strerror(errno.ENOENT))
+    kinds.get(config.protocol.name, check_evaluation)(config)
+
+
 def check_evaluation(config: DictConfig) -> None:
     """The values of `conf/evaluate.yaml`, the budget, and the protocol with those beside it.
 
@@ -89,6 +105,8 @@ def check_evaluation(config: DictConfig) -> None:
     """
     _check_cell(config)
     _check_whole(config, {"resamples": 0, "finetune_steps": 1, "attributions": 0})
+    from ecg_lightning.evaluation.scalers import SCALERS
+
     if not isinstance(config.allow_seen_patients, bool):
         raise UserError(f"allow_seen_patients={config.allow_seen_patients!r} must be true or false")
     if not isinstance(config.calibration, ListConfig) or any(name not in list(SCALERS) for name in config.calibration):

@@ -27,6 +27,7 @@ from ecg_lightning.evaluation.features import EncoderFeatures, FeatureSpace
 from ecg_lightning.evaluation.frozen import Problem
 from ecg_lightning.evaluation.linear import probe
 from ecg_lightning.evaluation.setting import Setting, aggregate
+from ecg_lightning.files import replacing
 from ecg_lightning.precheck import check_prediction
 from ecg_lightning.reporting.ecg_paper import draw_record
 
@@ -72,7 +73,8 @@ def predict(config: DictConfig) -> Path:
         found(space.of(Part(target, examples, target.name))), examples.unit, target.aggregate, source.multi_label
     )
     table = _table(target, source, probability)
-    table.to_csv(folder / TABLE, index=False, float_format="%.4f")
+    with replacing(folder / TABLE) as partial:
+        table.to_csv(partial, index=False, float_format="%.4f")
     labels = len(np.unique(setting.train.row[budget]))
     _write_provenance(folder, config, checkpoint, source, target, labels, found.details)
     _draw(target, source, probability, folder / "pictures", config.protocol.pictures)
@@ -158,7 +160,8 @@ def _write_provenance(
         "config": plain(config),
         "commit": provenance.commit(),
     }  # fmt: skip
-    (folder / "prediction.json").write_text(json.dumps(content, indent=1) + "\n")
+    with replacing(folder / "prediction.json") as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _draw(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from ecg_lightning.build import (
     build_training_data,
     plain,
 )
-from ecg_lightning.callbacks import Checkpoint, EarlyStop, ReconstructionPicture
+from ecg_lightning.callbacks import Checkpoint, EarlyStop, MidEpoch, PromptEnd, ReconstructionPicture
+from ecg_lightning.checkpoint_io import BEST, FOLDER, LAST, checkpoint_to_continue
 from ecg_lightning.data.history import united
 from ecg_lightning.data.identity import count_people
 from ecg_lightning.data.module import ECGDataModule
@@ -31,6 +34,7 @@ from ecg_lightning.data.taught import Taught
 from ecg_lightning.data.unlabelled import UnlabelledData
 from ecg_lightning.encoders.checkpoint import read_checkpoint, save_encoder
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import alone_in, replacing
 from ecg_lightning.inheritance import Origin, inherit
 from ecg_lightning.launch import ending_together, is_in_charge
 from ecg_lightning.learning import METRICS, LearningCheck, judge
@@ -56,8 +60,9 @@ def run_folder(config: DictConfig) -> Path:
     """
     if config.run_dir is not None:
         return Path(config.run_dir)
-    what = {key: value for key, value in plain(config).items() if key not in OF_NO_RESULT}
-    state = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
+    state = hashlib.blake2b(
+        json.dumps(_what_is_learned(plain(config)), sort_keys=True).encode(), digest_size=4
+    ).hexdigest()
     objective = config.objective._target_.split(".")[-2]
     return Path("runs") / f"{objective}-{config.data.name}" / state
 
@@ -76,8 +81,15 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
         UserError: the data are bad, the configuration does not fit, or the directory holds a run of another one.
     """
     check_training(config)
+    in_charge = is_in_charge(config.trainer)
+    with alone_in(run_dir) if in_charge else nullcontext():
+        return _train(config, run_dir, in_charge)
+
+
+def _train(config: DictConfig, run_dir: Path, in_charge: bool) -> Path:
+    """What `pretrain` does, in a directory that no other run works in."""
     run_config = {key: value for key, value in plain(config).items() if key != "run_dir"}
-    last = _continued_from(run_dir, run_config, is_in_charge(config.trainer))
+    last = _continued_from(run_dir, run_config, in_charge)
     if (run_dir / ENCODER).exists():
         log.info(f"{run_dir / ENCODER}: this run is finished; choose another run_dir to train again")
         return run_dir / ENCODER
@@ -86,7 +98,7 @@ def pretrain(config: DictConfig, run_dir: Path) -> Path:
     encoder = build_encoder(config.encoder, data.spec)
     origin = inherit(config.init, encoder, run_config["encoder"], run_dir, continued=last is not None)
     objective = build_objective(config.objective, encoder, build_optimizer(config.optimizer), data)
-    best = Checkpoint(run_dir / "checkpoints", "best", monitor=objective.monitor)
+    best = Checkpoint(run_dir / FOLDER, BEST, monitor=objective.monitor)
     loggers = build_loggers(config.logger, run_dir, run_config)
     trainer = build_trainer(config.trainer, run_dir, _callbacks(config, run_dir, data, objective, best), loggers)
     _log_short_epochs(trainer, len(data.train_dataloader()))
@@ -131,7 +143,9 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [
         best,
-        Checkpoint(run_dir / "checkpoints", "last"),  # of every epoch, best or not
+        Checkpoint(run_dir / FOLDER, LAST),  # of every epoch, best or not
+        MidEpoch(run_dir / FOLDER),
+        PromptEnd(),
         LearningCheck(data, _labelled(data)),
         ReconstructionPicture(run_dir / "pictures"),
         LearningRateMonitor("step"),
@@ -149,18 +163,24 @@ def _labelled(data: UnlabelledData) -> ECGDataModule | None:
 
 def _continued_from(run_dir: Path, run_config: dict[str, Any], in_charge: bool) -> Path | None:
     """The checkpoint to continue from, if there is one; whatever the directory holds is of this very configuration."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    written, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
-    if written.exists() and (last.exists() or (run_dir / ENCODER).exists()):
+    written, last = run_dir / "config.yaml", checkpoint_to_continue(run_dir)
+    if written.exists() and (last is not None or (run_dir / ENCODER).exists()):
         before = plain(DictConfig(OmegaConf.load(written)))
-        changed = sorted(_differences(before, run_config))
+        changed = sorted(_differences(_what_is_learned(before), _what_is_learned(run_config)))
         if changed:
             raise UserError(f"run_dir={run_dir} holds a run with another {', '.join(changed)}; "
                             "repeat its command to continue it, or choose another run_dir")  # fmt: skip
-        return last if last.exists() else None
+        return last
     if in_charge:
-        OmegaConf.save(OmegaConf.create(run_config), written)
+        with replacing(written) as partial:
+            OmegaConf.save(OmegaConf.create(run_config), partial)
     return None
+
+
+def _what_is_learned(run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without where things go."""
+    data = {key: value for key, value in run_config["data"].items() if key not in OF_NO_RESULT}
+    return {**{key: value for key, value in run_config.items() if key not in OF_NO_RESULT}, "data": data}
 
 
 def _differences(before: Any, now: Any, key: str = "") -> set[str]:

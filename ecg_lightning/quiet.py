@@ -8,6 +8,7 @@ import warnings
 QUIET = (
     r".*does not have many workers.*",  # whole batches come from one fancy index; workers only slow it
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
+    r".*your dataloader is not resumable.*",  # its sampler is, see callbacks.MidEpoch
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
     r".*when logging on epoch level in distributed setting.*",  # what is logged is already of all processes

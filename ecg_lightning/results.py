@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import replacing
 
 SCHEMA = "ecg_lightning.result/2"
 FILENAME = "result.json"
@@ -28,11 +28,10 @@ def write_result(folder: Path, content: Mapping[str, Any], filename: str = FILEN
         content: plain containers; `status` is `done` or `failed`.
         filename: another one for what is no cell, and not to be collected as one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / filename
-    partial = folder / f".{filename}.partial"
-    partial.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False, sort_keys=False) + "\n")
-    partial.replace(path)
+    text = json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False, sort_keys=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n")
     return path
 
 
@@ -96,7 +95,6 @@ class Truth(NamedTuple):
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:
     """Write what a cell said beside its result; before it, for a result says that the cell is done."""
-    folder.mkdir(parents=True, exist_ok=True)
     _save(folder / PREDICTIONS, probability=predictions.probability.astype(np.float32), **predictions.resampled)
 
 
@@ -140,7 +138,6 @@ def write_truth(folder: Path, digest: str, truth: Truth) -> None:
     """Write once, for all cells of a folder, what they are judged by."""
     path = folder / f"truth-{digest}.npz"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         _save(path, **truth._asdict())
 
 
@@ -154,10 +151,8 @@ def read_truth(folder: Path, digest: str) -> Truth:
 
 
 def _save(path: Path, **arrays: NDArray[Any]) -> None:
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    partial.replace(path)
+    with replacing(path) as partial:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
 
 
 def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance
 from ecg_lightning.build import build_data, plain, pretraining_data
+from ecg_lightning.choices import CONF
 from ecg_lightning.data.budget import LabelBudget, SealedLabels
 from ecg_lightning.encoders.checkpoint import EncoderCheckpoint
 from ecg_lightning.errors import UserError
@@ -24,7 +25,6 @@ from ecg_lightning.evaluation.leakage import find_leakage
 from ecg_lightning.evaluation.linear import LinearProbe
 from ecg_lightning.evaluation.metrics import judge
 from ecg_lightning.evaluation.setting import Setting, aggregate
-from ecg_lightning.members import CONF
 from ecg_lightning.question import results_folder
 from ecg_lightning.results import (
     PREDICTIONS,

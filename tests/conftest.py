@@ -168,7 +168,7 @@ def evaluation(
     """Composes `conf/evaluate.yaml` for the tiny checkpoint and a synthetic set; its name, then overrides."""
     from hydra import compose, initialize_config_dir
 
-    from ecg_lightning.cli import quote_numeric_options
+    from ecg_lightning.words import quote_numeric_options
 
     cache = tmp_path_factory.mktemp("cache")
     folders = {"ptbxl": "ptbxl", "mitbih": "mitdb"}

@@ -25,8 +25,9 @@ from ecg_lightning.objectives.base import Objective
 from ecg_lightning.precheck import check_grid, check_prediction, check_transfer
 
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "provenance", "interrupts", "processes", "files", "quiet"},
-    {"job", "faults", "launch"},
+    {"errors", "provenance", "interrupts", "processes", "files", "quiet", "choices", "words"},
+    {"job", "faults", "help", "launch"},
+    {"hydra_main"},
     {"leads"},
     {"signal", "arguments"},
     {"data", "encoders"},
@@ -34,13 +35,15 @@ FLOORS: tuple[set[str], ...] = (
     {"objectives", "evaluation"},
     {"results"},
     {"reporting"},
+    {"checkpoint_io"},
     {"callbacks", "learning", "metrics_log", "members", "inheritance"},
     {"build"},
-    {"precheck", "sweeps"},
+    {"precheck"},
     {"question", "account"},
     {"pretraining", "assessment", "prediction", "adoption"},
     {"grid", "zero_label"},
     {"transfer"},
+    {"sweeps"},
     {"cli"},
 )
 """From the ground up; a part imports itself and what lies below, never its neighbours."""

@@ -94,11 +94,12 @@ def test_digest_tells_weights_configuration_and_signal_apart(tmp_path: Path, enc
 def test_an_interrupted_write_leaves_the_old_file(file: Path, encoder: Encoder, monkeypatch: Any) -> None:
     before = file.read_bytes()
 
-    def break_off(content: Any, path: Path) -> None:
-        Path(path).write_bytes(before[: len(before) // 2])
+    def break_off(path: Path, content: bytes) -> None:
+        with path.open("wb") as half:
+            half.write(content[: len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", break_off)
+    monkeypatch.setattr(Path, "write_bytes", break_off)
     with pytest.raises(KeyboardInterrupt):
         save_encoder(file, encoder, CONFIG, TRAINING)
     assert file.read_bytes() == before

@@ -291,11 +291,12 @@ def test_a_killed_builder_leaves_no_store_and_the_next_run_builds_it(
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     wait_until(lambda: not any(alive(process) for process in readers(tmp_path)))
-    left = {path.suffix for path in (tmp_path / "cache").iterdir()}
-    assert ".partial" in left and ".h5" not in left
+    left = {path.name.startswith(".") for path in (tmp_path / "cache").glob("*.h5")}
+    assert left == {True}, "what was begun, and no store"
     store = prepare("set", sources, SPEC, tmp_path / "cache")
     np.testing.assert_array_equal(store.signal(1), random_digits(300, seed=1))
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".h5", ".lock"}
+    assert len(list((tmp_path / "cache").glob("*.h5"))) == 1, "what was begun is gone"
 
 
 def test_a_script_without_a_guard_is_told_so_and_does_not_wait_for_ever(
@@ -366,7 +367,7 @@ def test_a_bad_recording_stops_the_run_or_is_left_out_by_name(
     with pytest.raises(BadRecord, match=f"{says}.*data.on_bad_record=skip") as stopped:
         prepare("set", sources, SPEC, tmp_path / "cache")
     assert str(tmp_path / "in/b") in str(stopped.value), "the file is named"
-    assert not list((tmp_path / "cache").glob("*.h5")) and not list((tmp_path / "cache").glob(".*.partial"))
+    assert not list((tmp_path / "cache").glob("*.h5"))
 
     store = prepare("set", sources, SPEC, tmp_path / "cache", on_bad_record="skip")
     assert list(store.skipped) == ["b"] and says in store.skipped["b"]

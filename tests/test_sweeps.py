@@ -21,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ecg_lightning.cli import expand_pattern, name_sweep
 from ecg_lightning.job import Job, JobNote, records
 from ecg_lightning.sweeps.grid import first_of, grid_of
 from ecg_lightning.sweeps.history import Past, expected_seconds, history, in_words
 from ecg_lightning.sweeps.parallel import jobs_at_once
 from ecg_lightning.sweeps.progress import line, state_of
+from ecg_lightning.words import expand_pattern, name_sweep
 
 Tiny = Callable[..., list[str]]
 Command = Callable[..., subprocess.CompletedProcess[str]]

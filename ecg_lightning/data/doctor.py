@@ -48,7 +48,7 @@ def examine_and_tell(config: DictConfig) -> bool:
 
 def main() -> None:
     """The command line."""
-    composed_command("doctor", __doc__, examine_and_tell)
+    composed_command("doctor", examine_and_tell)
 
 
 if __name__ == "__main__":

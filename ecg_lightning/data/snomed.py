@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ecg_lightning.data.regular import regular_size
 from ecg_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Task = Literal["scored2020", "scored2021", "all"]
 
@@ -106,6 +108,8 @@ def challenge_weights(folder: Path, task: Task) -> ChallengeWeights | None:
     """
     if len(TABLES[task]) > 1:
         return None
+    import pandas as pd
+
     weights, labels = WEIGHTS[TABLES[task][0]], labels_of_codes(folder, task)
     rows = _read(folder, weights)
     headings = [str(heading) for heading in rows.columns[1:]]
@@ -155,6 +159,8 @@ def _joined(abbreviation: Mapping[str, str], same: Iterable[Set[str]]) -> dict[s
 
 
 def _read(folder: Path, table: Table) -> pd.DataFrame:
+    import pandas as pd
+
     path = folder / table.name
     try:
         regular_size(path)

@@ -96,6 +96,22 @@ class UnlabelledData(LightningDataModule):
     def val_dataloader(self) -> DataLoader[RawBatch]:
         """Fixed windows of the validation recordings."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: which recordings a run is trained on."""
+        return {"fingerprints": [store.fingerprint for store in self.stores]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See that a continued run goes on with the same ones.
+
+        Raises:
+            UserError: it would not.
+        """
+        if state_dict != self.state_dict():
+            raise UserError(
+                f"data={self.name}: the recordings are no longer those that this run began with; put them back, or "
+                "choose another run_dir to train on the new ones"
+            )
+
     def prepare_data(self) -> None:
         """Build the stores; on one process a node."""
         _ = self.stores

@@ -231,6 +231,8 @@ class Batches(Sampler[Draw]):
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, at_least: int = 0) -> None:
         self.n, self.batch_size, self.shuffle, self.seed, self.at_least = n, batch_size, shuffle, seed, at_least
         self.epoch = 0
+        self.begun = 0
+        """Batches of the next epoch that are left out, having been drawn before a run was killed."""
 
     # The processes may find one another after the loaders are made: how many there are is asked when it matters.
 
@@ -259,7 +261,8 @@ class Batches(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         order, slide = self.draw_epoch()
-        for turn in range(len(self)):
+        begun, self.begun = self.begun, 0
+        for turn in range(begun, len(self)):
             begin = turn * self.together + processes.rank() * self.size
             part = slice(begin, begin + self.size)
             yield Draw(order[part], slide[part])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import current_process
 from pathlib import Path
@@ -17,6 +19,7 @@ from tqdm import tqdm
 
 from ecg_lightning.data.store import MICROVOLT, STORE_VERSION, Store
 from ecg_lightning.errors import UserError
+from ecg_lightning.files import replacing
 from ecg_lightning.signal import SignalSpec
 
 OnBadRecord = Literal["raise", "skip"]
@@ -54,15 +57,21 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                for stale in path.parent.glob(f".{path.stem}.*.partial"):
-                    stale.unlink(missing_ok=True)
-                partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
-                try:
+                with replacing(path, alone=True) as partial, _faults_of_the_disk():
                     build(partial)
-                    partial.replace(path)
-                finally:
-                    partial.unlink(missing_ok=True)
     return Store.open(path)
+
+
+@contextmanager
+def _faults_of_the_disk() -> Iterator[None]:
+    """HDF5 wraps what the disk says in words of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        said = re.search(r"errno = (\d+)", str(error))
+        if said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
 
 
 def tell_skipped(name: str, store: Store, on_bad_record: OnBadRecord) -> None:
@@ -102,7 +111,7 @@ def allocate(path: Path, rows: int, leads: int) -> int:
 def write_tables(
     path: Path, rendered: Sequence[Rendered], spec: SignalSpec, faults: Mapping[str, str], scale: float = MICROVOLT
 ) -> None:
-    """Write what a store says beside its signals, and see that all of it is on the disk.
+    """Write what a store says beside its signals.
 
     Args:
         path: the store, its signals written.
@@ -122,8 +131,6 @@ def write_tables(
             file.create_dataset(key, data=np.array([getattr(item, key) for item in rendered], kind))
         file.attrs.update(version=STORE_VERSION, fs=spec.fs, scale=scale, leads=json.dumps(spec.leads),
                           skipped=json.dumps(dict(faults)), substituted=json.dumps(substituted))  # fmt: skip
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())
 
 
 def _list(faults: Mapping[str, str], most: int = 5) -> str:

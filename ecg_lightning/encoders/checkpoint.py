@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ecg_lightning.encoders.base import Encoder
-from ecg_lightning.errors import UserError
+from ecg_lightning.errors import UnreadableCheckpoint, UserError
+from ecg_lightning.files import replacing
 from ecg_lightning.signal import SignalSpec
 
 FORMAT = "ecg_lightning.encoder/1"
@@ -55,9 +57,7 @@ def save_encoder(path: Path, encoder: Encoder, config: Mapping[str, Any], traini
     weights = {key: value.detach().cpu().clone() for key, value in encoder.state_dict().items()}
     content = {"format": FORMAT, "encoder": dict(config), "weights": weights, "spec": encoder.spec.to_dict(),
                "training": dict(training)}  # fmt: skip
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    write_plain(path, content)
 
 
 def read_checkpoint(path: str | Path) -> EncoderCheckpoint:
@@ -98,6 +98,23 @@ def is_own(content: Any) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT and set(content) == KEYS
 
 
+def write_plain(path: Path, content: Mapping[str, Any], *, alone: bool = False) -> None:
+    """Write what `read_plain` reads, whole or not at all.
+
+    Args:
+        path: the file.
+        content: plain containers and tensors.
+        alone: see `replacing`.
+
+    Raises:
+        OSError: it cannot be written; torch, writing by itself, would make a fault of the program of a full disk.
+    """
+    buffer = BytesIO()
+    torch.save(content, buffer)
+    with replacing(path, alone=alone) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
 def read_plain(path: Path) -> Any:
     """What a file of `torch.save` holds, None where it is broken or more than plain containers and tensors.
 
@@ -108,9 +125,7 @@ def read_plain(path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(
-            f"checkpoint={path}: cannot be read ({error.strerror}); train.py writes encoder.pt in its run directory"
-        ) from None
+        raise UnreadableCheckpoint(path, error.strerror) from None
     except Exception:  # a foreign or broken file raises nearly anything
         return None
 

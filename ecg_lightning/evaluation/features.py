@@ -20,6 +20,7 @@ from ecg_lightning.evaluation.classical.beat_features import rhythm
 from ecg_lightning.evaluation.classical.hand_made import HandMade
 from ecg_lightning.evaluation.classical.welch_features import Welch
 from ecg_lightning.evaluation.one_pass import one_pass
+from ecg_lightning.files import replacing
 from ecg_lightning.readout import BEAT_PARTS, WINDOW_PARTS, read_out
 
 Matrix = NDArray[np.float32]
@@ -213,9 +214,9 @@ def cached(path: Path, compute: Callable[[], Sequence[Matrix]]) -> _Blocks:
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 blocks = compute()
-                partial = path.with_suffix(".partial.npz")
-                np.savez(partial, features=np.concatenate(blocks, axis=1), widths=[block.shape[1] for block in blocks])
-                partial.replace(path)
+                features, widths = np.concatenate(blocks, axis=1), [block.shape[1] for block in blocks]
+                with replacing(path, alone=True) as partial:
+                    np.savez(partial, features=features, widths=widths)
     with np.load(path) as file:
         return _Blocks(file["features"], file["widths"])
 

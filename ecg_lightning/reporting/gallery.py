@@ -147,7 +147,7 @@ def _introduction(data: ECGDataModule, record: str) -> list[str]:
 
 def main() -> None:
     """The command line."""
-    composed_command("gallery", __doc__, show)
+    composed_command("gallery", show)
 
 
 if __name__ == "__main__":

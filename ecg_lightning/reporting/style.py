@@ -8,6 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecg_lightning.files import replacing
 from ecg_lightning.reporting.dark import on_dark_ground
 
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ def save_png(figure: Figure, path: str | Path, margin_mm: float | None = None, *
         The path written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     how: dict[str, Any] = {"format": "png", "dpi": figure.dpi, "metadata": {"Software": None}}
     if margin_mm is not None:
         how |= {"bbox_inches": "tight", "pad_inches": margin_mm / 25.4}
-    figure.savefig(path, **how)
+    with replacing(path) as partial:
+        figure.savefig(partial, **how)
     if not on_paper:
-        with on_dark_ground(figure):
-            figure.savefig(dark_name(path), **how)
+        with on_dark_ground(figure), replacing(dark_name(path)) as partial:
+            figure.savefig(partial, **how)
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ecg_lightning.data.identity import ANYONE
+from ecg_lightning.files import replacing
 from ecg_lightning.reporting.comparison import compare_methods, sentences
 from ecg_lightning.reporting.curves import label_efficiency
 from ecg_lightning.reporting.pretraining_share import draw_pretraining_shares
@@ -43,7 +44,8 @@ def summarise_sweep(folder: Path, metric: str | None = None) -> Path | None:
     notes = [*circumstances(done, rows), *sentences(compared, metric)]
     print_table(rows, metric, title, notes)
     write_tables(rows, metric, title, notes, folder)
-    compared.to_csv(folder / "comparisons.csv", index=False)
+    with replacing(folder / "comparisons.csv") as partial:
+        compared.to_csv(partial, index=False)
     summarise_stresses(found, folder, metric)
     draw_pretraining_shares(once, folder, metric)
     curve = rows[["method", "budget", "seed", metric]].rename(columns={metric: "value"}).dropna()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ecg_lightning.evaluation.intervals import seed_interval
+from ecg_lightning.files import replacing
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "average_precision")
 
@@ -199,5 +200,7 @@ def markdown_lines(header: Sequence[str], lines: Sequence[Sequence[str]], title:
 
 def write_tables(rows: pd.DataFrame, metric: str, title: str, notes: Sequence[str], folder: Path) -> None:
     """`table.md` of one metric and `results.csv` of all."""
-    (folder / "table.md").write_text(markdown(rows, metric, title, notes))
-    rows.to_csv(folder / "results.csv", index=False)
+    with replacing(folder / "table.md") as partial:
+        partial.write_text(markdown(rows, metric, title, notes))
+    with replacing(folder / "results.csv") as partial:
+        rows.to_csv(partial, index=False)

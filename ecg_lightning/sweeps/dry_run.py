@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ecg_lightning.choices import CONF
 from ecg_lightning.job import records
-from ecg_lightning.members import CONF
 from ecg_lightning.sweeps.grid import Grid, first_of, grid_of
 from ecg_lightning.sweeps.history import expected_seconds, history, in_words
 from ecg_lightning.sweeps.parallel import jobs_at_once
