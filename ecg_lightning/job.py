@@ -6,10 +6,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ecg_lightning.files import replacing
 
@@ -120,10 +120,16 @@ def records(sweep: Path) -> Iterator[JobRecord]:
         sweep: its folder.
     """
     for path in sorted(sweep.glob(f"{JOBS}/*/{RECORD}"), key=lambda path: int(path.parent.name)):
-        yield _read(json.loads(path.read_text()))
+        yield record_of(path)
 
 
-def _read(content: Mapping[str, Any]) -> JobRecord:
+def record_of(path: Path) -> JobRecord:
+    """What is noted of one job.
+
+    Args:
+        path: its `job.json`.
+    """
+    content = json.loads(path.read_text())
     return JobRecord(**{**content, "words": tuple(content["words"])})
 
 
