@@ -79,8 +79,8 @@ def _board(name: str, cells: Cells, root: Path) -> tuple[Board, list[Trouble]]:
     rows["fingerprint"] = [result["data"]["fingerprint"] for _, result in once]
     twice = rows.duplicated(SAME)
     copies = [
-        Trouble("unreadable", str(root / row["cell"]), f"{row['method']}, budget {row['budget']}, seed {row['seed']}",
-                "the same cell lies elsewhere too and counts once; delete one of them")
+        Trouble("left out", str(root / row["cell"]), f"{row['method']}, budget {row['budget']}, seed {row['seed']}",
+                "another cell has the same method, budget and seed, and counts; delete the one that is not meant")
         for row in rows[twice].to_dict("records")
     ]  # fmt: skip
     results = [result for (_, result), again in zip(once, twice, strict=True) if not again]

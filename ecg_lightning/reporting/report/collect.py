@@ -17,7 +17,7 @@ from ecg_lightning.results import FILENAME, read_result
 Cells = list[tuple[Path, dict[str, Any]]]
 """The folder of each cell, and its result."""
 
-Kind = Literal["failed cell", "failed job", "interrupted job", "running job", "unreadable"]
+Kind = Literal["failed cell", "failed job", "interrupted job", "running job", "unreadable", "left out"]
 
 NEEDED = ("protocol", "budget", "seed", "model_seed", "classes", "multi_label", "config", "encoder", "split", "leakage",
           "data", "truth", "metrics", "collapsed", "seconds", "peak_memory_mb", "device", "commit")  # fmt: skip

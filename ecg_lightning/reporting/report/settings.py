@@ -40,4 +40,4 @@ def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
 
 
 def _several(values: list[str]) -> str:
-    return values[0] if len(values) == 1 else ",".join(values)
+    return ",".join(sorted(values, key=lambda value: (len(value), value)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pandas as pd
+
 from ecg_lightning.reporting.curves import mean_and_interval
 from ecg_lightning.reporting.report.boards import Board
 from ecg_lightning.reporting.report.leaderboard import Value
-from ecg_lightning.reporting.robustness import CLEAN, SUFFERS, stress_curves
+from ecg_lightning.reporting.robustness import SUFFERS, stress_curves
 from ecg_lightning.reporting.tables import METRICS
 
 
@@ -46,11 +48,8 @@ def stressed(board: Board) -> list[Stressed]:
     ]  # fmt: skip
 
 
-def _values(rows) -> dict[str, dict[str, Value]]:
+def _values(rows: pd.DataFrame) -> dict[str, dict[str, Value]]:
     values: dict[str, dict[str, Value]] = {}
     for (method, at), results in rows.groupby(["method", "at"], sort=False):
         values.setdefault(str(method), {})[str(at)] = Value(*mean_and_interval(results), len(results))
     return values
-
-
-__all__ = ["CLEAN", "Stressed", "stressed"]
