@@ -164,7 +164,7 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
 def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a file, or those of some names that it has."""
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(BytesIO(path.read_bytes())) as file:
             members = {name.removesuffix(".npy"): name for name in file.namelist()}
             return {name: _array(file.read(at)) for name, at in members.items() if names is None or name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -46,7 +46,12 @@ FLOORS: tuple[set[str], ...] = (
 
 PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
-COMMANDS = {PACKAGE / "data" / "doctor.py", PACKAGE / "reporting" / "gallery.py", PACKAGE / "reporting" / "pictures.py"}
+COMMANDS = {
+    PACKAGE / "data" / "doctor.py",
+    PACKAGE / "reporting" / "__main__.py",
+    PACKAGE / "reporting" / "gallery.py",
+    PACKAGE / "reporting" / "pictures.py",
+}
 """Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 

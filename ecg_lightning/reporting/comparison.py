@@ -78,8 +78,9 @@ def compare_methods(
         `low`, `high`, `p`, `over_patients`, `verdict`.
     """
     resampled = resampled or Resampled(folder, [metric])
-    defined = rows.dropna(subset=[metric])
-    cells = {key: group.to_dict("records") for key, group in defined.groupby(["method", "budget"], sort=False)}
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in rows.dropna(subset=[metric]).astype(object).to_dict("records"):
+        cells.setdefault((row["method"], row["budget"]), []).append(row)
     found = []
     for (method, budget), ours in cells.items():
         for rival, theirs in ((name, own) for (name, size), own in cells.items() if size == budget):

@@ -133,7 +133,9 @@ def check(result: Mapping[str, Any]) -> None:
 
 def _asked(result: Mapping[str, Any]) -> str:
     data = result.get("config", {}).get("data", {}).get("name", "")
-    return f"{result.get('protocol', '?')} on {data}, budget {result.get('budget', '?')}, seed {result.get('seed', '?')}"
+    return (
+        f"{result.get('protocol', '?')} on {data}, budget {result.get('budget', '?')}, seed {result.get('seed', '?')}"
+    )
 
 
 def _add_job(path: Path, found: Collected) -> None:

@@ -154,10 +154,8 @@ def _verdicts(board: Board) -> tuple[dict[str, dict[tuple[str, str], Verdict]], 
     return found, list(resampled.troubles.values())
 
 
-def _verdicts_in(
-    rows: pd.DataFrame, root: Path, metric: str, resampled: Resampled
-) -> dict[tuple[str, str], Verdict]:
-    heads = rows.dropna(subset=[metric]).drop_duplicates(["method", "budget"]).to_dict("records")
+def _verdicts_in(rows: pd.DataFrame, root: Path, metric: str, resampled: Resampled) -> dict[tuple[str, str], Verdict]:
+    heads = rows.dropna(subset=[metric]).drop_duplicates(["method", "budget"]).astype(object).to_dict("records")
     means = rows.groupby(["method", "budget"])[metric].mean().to_dict()
     compared: dict[tuple[str, str], list[Row]] = {}
     for row in compare_methods(rows, root, metric, own_scratch, resampled).to_dict("records"):

@@ -52,7 +52,8 @@ thead button:focus-visible { outline: 2px solid var(--link); outline-offset: -2p
 thead button::after { content: "\\2195"; opacity: .35; margin-left: .35em; font-weight: 400 }
 th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1 }
 th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1 }
-tbody th { font-weight: 600; min-width: 13rem }
+tbody th { font-weight: 600; min-width: 15rem }
+td.chips { min-width: min(24rem, 60vw) }
 tbody th a { color: inherit; text-decoration-color: var(--line) }
 tbody th small, td small { display: block; font-weight: 400; color: var(--quiet); font-size: .8rem }
 .n, thead .n button { text-align: right }

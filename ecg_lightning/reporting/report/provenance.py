@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ecg_lightning.reporting.report.leaderboard import Line
-from ecg_lightning.reporting.report.markup import Column, filtered, notes, sortable
+from ecg_lightning.reporting.report.markup import Column, budget_cell, filtered, notes, sortable
 from ecg_lightning.reporting.report.settings import Settings, settings_of, shared
 from ecg_lightning.reporting.report.tables import FIRST, Numbers
 from ecg_lightning.reporting.sweep import circumstances
+
+TOLD_ELSEWHERE = {"budget", "beside", "root", "tables", "cache_dir", "results_dir", "residency", "on_bad_record"}
+"""Parts of keys that another column tells, or that say where and how, not what; the whole configuration has them."""
 
 MOST_CHIPS = 14
 """As many settings in which a line differs are shown at once; all of them on demand."""
@@ -25,7 +28,7 @@ def provenance(lines: Sequence[Line], numbers: Numbers) -> str:
     board, number = lines[0].board, numbers[id(lines[0])][1]
     settings = [settings_of(line) for line in lines]
     common = shared(settings)
-    columns = (*FIRST, Column("Differs in"), Column("Commit"), Column("Samples"), Column("Labels"), Column("Cells"))
+    columns = (*FIRST[1:], Column("Differs in"), Column("Commit"), Column("Samples"), Column("Labels"), Column("Cells"))
     rows = (_row(line, own, common, numbers[id(line)]) for line, own in zip(lines, settings, strict=True))
     return (
         f'<div class="board" data-board="{number}"><h3>{escape(board.name)}</h3>{_circumstances(lines)}'
@@ -50,14 +53,14 @@ def _circumstances(lines: Sequence[Line]) -> str:
 
 def _row(line: Line, own: Settings, common: Settings, number: tuple[int, int]) -> str:
     encoder, differing = line.first["encoder"], {key: value for key, value in own.items() if key not in common}
-    chips = [f"<code>{escape(f'{key}={value}')}</code>" for key, value in list(differing.items())[:MOST_CHIPS]]
-    rest = f" and {len(differing) - MOST_CHIPS} more" if len(differing) > MOST_CHIPS else ""
+    telling = [(key, value) for key, value in differing.items() if not set(key.split(".")) & TOLD_ELSEWHERE]
+    chips = [f"<code>{escape(f'{key}={value}')}</code>" for key, value in telling[:MOST_CHIPS]]
+    rest = f" and {len(telling) - MOST_CHIPS} more" if len(telling) > MOST_CHIPS else ""
     cells = "\n".join(str(line.board.rows["cell"].iloc[member]) for member in line.members)
     return (
-        f'<tr id="p{number[0]}"{filtered(line, number[1])}><td class="data">{escape(line.board.name)}</td>'
-        f'<th scope="row">{escape(line.method)}<small>encoder {escape(str(encoder["digest"]))} of commit '
-        f"{escape(str(encoder.get('commit', 'unknown')))}</small></th><td>{escape(line.budget)}</td>"
-        f'<td>{"".join(chips)}{rest}<details data-shared="shared{number[1]}"><summary>whole configuration</summary>'
+        f'<tr id="p{number[0]}"{filtered(line, number[1])}><th scope="row">{escape(line.method)}<small>encoder {escape(str(encoder["digest"]))} of commit '
+        f"{escape(str(encoder.get('commit', 'unknown')))}</small></th>{budget_cell(line.budget)}"
+        f'<td class="chips">{"".join(chips)}{rest}<details data-shared="shared{number[1]}"><summary>whole configuration</summary>'
         f"<pre>{escape(_written(differing))}</pre></details></td>"
         f"<td>{_codes(result['commit'] for result in line.results)}</td>"
         f"<td>{_codes(result['data']['fingerprint'] for result in line.results)}"

@@ -25,9 +25,7 @@ def settings_of(line: Line) -> Settings:
 
 def shared(settings: Sequence[Settings]) -> Settings:
     """What all have in common."""
-    return {
-        key: value for key, value in settings[0].items() if all(other.get(key) == value for other in settings[1:])
-    }
+    return {key: value for key, value in settings[0].items() if all(other.get(key) == value for other in settings[1:])}
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -142,7 +142,9 @@ def cost_table(found: Iterable[Cost], numbers: Numbers) -> str:
         *FIRST,
         Column("Seconds", "n", "median over the cells, learning and judging together"),
         Column("Slowest", "n", "the most seconds that a cell took"),
-        Column("Peak memory", "n", "the most that a process held that evaluated one of the cells, perhaps among others"),
+        Column(
+            "Peak memory", "n", "the most that a process held that evaluated one of the cells, perhaps among others"
+        ),
         Column("Parameters", "n", "of the encoder"),
         Column("Device"),
         Column("Cells", "n"),

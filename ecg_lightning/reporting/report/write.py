@@ -10,8 +10,10 @@ from ecg_lightning.files import replacing
 from ecg_lightning.reporting.report.boards import boards
 from ecg_lightning.reporting.report.calibration import calibrations
 from ecg_lightning.reporting.report.collect import collect
+from ecg_lightning.reporting.report.figures import cells, figures, write_figures
 from ecg_lightning.reporting.report.leaderboard import lines
 from ecg_lightning.reporting.report.page import Report, page
+from ecg_lightning.reporting.report.papers import latex, markdown, tables
 from ecg_lightning.reporting.report.stresses import stressed
 
 PAGE = "report.html"
@@ -37,7 +39,7 @@ def make_report(folders: Sequence[Path]) -> Report:
     )
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Path:
+def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
     """Write the page; beside it, tables for papers and all figures.
 
     Args:
@@ -45,12 +47,22 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         out: folder to write to, made where it is missing.
 
     Returns:
-        The page.
+        What was written, the page first.
 
     Raises:
         UserError: a folder is missing, or nothing at all lies below them.
     """
     report = make_report(folders)
-    with replacing(out / PAGE) as partial:
-        partial.write_text(page(report), encoding="utf-8")
-    return out / PAGE
+    papers = [table for of_board in report.lines for table in tables(of_board)]
+    texts = {
+        PAGE: page(report),
+        "tables.md": "\n".join(map(markdown, papers)),
+        "tables.tex": "\n".join(["% \\usepackage{booktabs}", *map(latex, papers)]),
+    }
+    for name, text in texts.items():
+        with replacing(out / name) as partial:
+            partial.write_text(text, encoding="utf-8", errors="replace")
+    written = [out / name for name in texts]
+    return (
+        written + write_figures(figures(report), out / "figures") + write_figures(cells(report.boards), out / "cells")
+    )
