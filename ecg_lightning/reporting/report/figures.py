@@ -15,8 +15,8 @@ from ecg_lightning.reporting.report.cost import costs
 from ecg_lightning.reporting.report.leaderboard import Line, Value
 from ecg_lightning.reporting.report.page import Report
 
-COLUMNS = ("part", "data", "method", "encoder", "budget", "condition", "level", "figure", "mean", "low", "high", "seeds",
-           "verdict", "difference", "difference_low", "difference_high", "rival")  # fmt: skip
+COLUMNS = ("part", "data", "method", "encoder", "budget", "condition", "level", "figure", "mean", "low", "high",
+           "seeds", "verdict", "difference", "difference_low", "difference_high", "rival")  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 def figures(report: Report) -> pd.DataFrame:
     """Every figure of the page, a row each.
 
-    `part` is the section; `condition` a stress or a scaler, and `level` that of the stress; what does not apply is empty.
+    `part` is the section; `condition` a stress or a scaler, and `level` its level; what does not apply is empty.
     """
     rows = [*_leaderboard(report.every_line), *_stresses(report), *_calibrations(report), *_costs(report.every_line)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -96,9 +96,10 @@ def _cells(board: Board) -> Iterator[Row]:
             "cell": row["cell"], "data": board.name, "method": row["method"], "budget": row["budget"],
             "seed": str(result["seed"]), "model_seed": str(result["model_seed"]), "encoder": row["encoder"],
             "pretrained_on": str(result["encoder"]["pretrained_on"]), "fingerprint": row["fingerprint"],
-            "truth": row["truth"], "split": board.split, "commit": str(result["commit"]), "device": str(result["device"]),
-            "seconds": float(result["seconds"]), "peak_memory_mb": float(result["peak_memory_mb"]),
-            "parameters": result["encoder"].get("parameters"), "collapsed": bool(result["collapsed"]),
+            "truth": row["truth"], "split": board.split, "commit": str(result["commit"]),
+            "device": str(result["device"]), "seconds": float(result["seconds"]),
+            "peak_memory_mb": float(result["peak_memory_mb"]), "parameters": result["encoder"].get("parameters"),
+            "collapsed": bool(result["collapsed"]),
             **{name: None if value is None else float(value) for name, value in metrics.items()},
         }  # fmt: skip
 

@@ -124,7 +124,7 @@ def lines(board: Board) -> tuple[list[Line], list[Trouble]]:
             {metric: of[method, budget] for metric, of in verdicts.items() if (method, budget) in values[metric]},
             [int(place) for place in places],
         )
-        for (method, budget), places in board.rows.groupby(["method", "budget"], sort=False).indices.items()
+        for (method, budget), places in _groups(board.rows).items()
     ]  # fmt: skip
     return sorted(made, key=_order), troubles
 
@@ -137,8 +137,13 @@ def _order(line: Line) -> tuple[float, float, str]:
 def _values(rows: pd.DataFrame, metric: str) -> dict[tuple[str, str], Value]:
     defined = rows.dropna(subset=[metric])
     column = defined[metric].to_numpy()
-    groups = defined.groupby(["method", "budget"], sort=False).indices
-    return {key: Value(*seed_interval(column[places]), len(places)) for key, places in groups.items()}
+    return {key: Value(*seed_interval(column[places]), len(places)) for key, places in _groups(defined).items()}
+
+
+def _groups(rows: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """The places of the rows of each method and budget."""
+    indices: dict[Any, Any] = rows.groupby(["method", "budget"], sort=False).indices
+    return indices
 
 
 def own_scratch(ours: Row, theirs: Row) -> bool:

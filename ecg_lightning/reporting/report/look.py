@@ -33,13 +33,15 @@ button { cursor: pointer }
   background: color-mix(in srgb, var(--page) 92%, transparent); backdrop-filter: blur(8px) }
 .choices > div { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; align-items: center; padding-block: .55rem }
 .choices label { display: flex; align-items: center; gap: .45rem; font-size: .88rem; color: var(--quiet); min-width: 0 }
-.choices select { color: var(--ink); min-width: 0; max-width: 15rem; text-overflow: ellipsis }
-.choices nav { margin-left: auto; display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .88rem }
+.choices select { color: var(--ink); min-width: 0; max-width: 12rem; text-overflow: ellipsis }
+.choices nav { margin-left: auto; display: flex; flex-wrap: wrap; gap: .2rem .85rem; font-size: .84rem }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; margin-top: 1.4rem;
   padding: clamp(.9rem, 2.2vw, 1.6rem) }
 main { padding-bottom: 4rem }
-.box { overflow: auto; max-height: min(78vh, 60rem); margin: 1rem -.4rem 0; padding: 0 .4rem; overscroll-behavior-x: contain }
-table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
+.box { overflow: auto; max-height: min(78vh, 60rem); margin: 1rem -.4rem 0; padding: 0 .4rem;
+  overscroll-behavior-x: contain }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9rem;
+  font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .5rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
 tbody tr:hover > * { background: var(--faint) }
 tbody tr:target > * { background: light-dark(#fdf3d6, #3a3422) }
@@ -57,7 +59,7 @@ td.chips { min-width: min(24rem, 60vw) }
 tbody th a { color: inherit; text-decoration-color: var(--line) }
 tbody th small, td small { display: block; font-weight: 400; color: var(--quiet); font-size: .8rem }
 .n, thead .n button { text-align: right }
-.n { white-space: nowrap }
+.n, .word { white-space: nowrap }
 td.value { font-weight: 600; font-size: 1rem }
 td.data { overflow-wrap: anywhere; min-width: 9rem; color: var(--quiet) }
 .one-board td.data, .one-board th.data { display: none }
@@ -70,8 +72,8 @@ tbody th .where { display: none }
 .interval { min-width: 11rem }
 .forest { display: block; position: relative; height: .8rem; min-width: 7rem; margin-top: .3rem;
   background: linear-gradient(var(--line), var(--line)) center / 100% 1px no-repeat }
-.forest i { position: absolute; top: calc(50% - 1.5px); height: 3px; border-radius: 2px; left: var(--l); width: var(--w);
-  background: var(--bar); opacity: .5 }
+.forest i { position: absolute; top: calc(50% - 1.5px); height: 3px; border-radius: 2px; left: var(--l);
+  width: var(--w); background: var(--bar); opacity: .5 }
 .forest b { position: absolute; top: calc(50% - 4px); left: calc(var(--m) - 4px); width: 8px; height: 8px;
   border-radius: 50%; background: var(--bar) }
 .plain .forest i, .plain .forest b { background: var(--quiet) }
@@ -83,6 +85,7 @@ figcaption { margin-bottom: .5rem }
 figure > svg { display: block; width: 100%; height: auto; max-width: 46rem }
 svg text { fill: var(--quiet); font-size: 14px; font-variant-numeric: tabular-nums }
 svg .name { font-size: 13.5px }
+@container (min-width: 40rem) { svg text { font-size: 12px } svg .name { font-size: 12px } }
 @container (max-width: 27rem) { svg text { font-size: 20px } svg .name { font-size: 19px } }
 .grid { stroke: var(--line); stroke-width: 1 } .axis { stroke: var(--quiet); stroke-width: 1; fill: none }
 .series, .legend li, .dot { color: light-dark(var(--c), var(--d)) }
@@ -112,7 +115,7 @@ footer { color: var(--quiet); font-size: .85rem; margin-top: 2rem }
   th, td { padding: .45rem .5rem } .choices nav { display: none } .choices label { flex: 1 1 8rem }
   .choices select { flex: 1; width: 100% } .choices label span { display: none }
   .choices > div { flex-wrap: nowrap; gap: .5rem } tbody th { min-width: 8.5rem }
-  td.data, th.data { display: none } html:not(.one-board) tbody th .where { display: block }
+  td.data, th.data, .about { display: none !important } html:not(.one-board) tbody th .where { display: block }
   html { scroll-padding-top: 3.6rem } }
 @media print {
   :root { color-scheme: light; --page: #fff } body { font-size: 10pt } .choices, .theme { display: none }
@@ -171,12 +174,14 @@ function point(event) {
   const item = event.target.closest('[data-series]'), figure = event.target.closest('figure');
   if (!figure) return;
   const chosen = item && event.type === 'mouseover' ? item.dataset.series : null;
-  for (const each of all('.series', figure)) each.classList.toggle('dim', chosen !== null && each.dataset.series !== chosen);
+  for (const each of all('.series', figure))
+    each.classList.toggle('dim', chosen !== null && each.dataset.series !== chosen);
 }
 function whole(event) {
   const details = event.target;
   if (!details.open || !details.dataset.shared) return;
-  const pre = details.querySelector('pre'), lines = [pre.textContent, $(details.dataset.shared).textContent].join('\\n');
+  const pre = details.querySelector('pre');
+  const lines = [pre.textContent, $(details.dataset.shared).textContent].join('\\n');
   pre.textContent = lines.split('\\n').filter(line => line).sort().join('\\n');
   delete details.dataset.shared;
 }
@@ -195,6 +200,9 @@ $('theme').addEventListener('click', () => {
   const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   paint(dark ? 'light' : 'dark');
 });
-try { if (localStorage.getItem('theme')) root.dataset.theme = localStorage.getItem('theme'); } catch { /* nothing kept */ }
+try {
+  const theme = localStorage.getItem('theme');
+  if (theme) root.dataset.theme = theme;
+} catch { /* nothing is kept */ }
 choose();
 """

@@ -49,8 +49,8 @@ def sortable(columns: Sequence[Column], rows: Iterable[str], label: str) -> str:
         for column in columns
     )
     return (
-        f'<div class="box" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="box" tabindex="0" role="region" aria-label="{escape(label)}"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

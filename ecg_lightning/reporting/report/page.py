@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -23,6 +23,32 @@ from ecg_lightning.reporting.style import method_colours
 from ecg_lightning.reporting.tables import METRICS, budget_order, labels_of
 
 TITLE = "What pretraining is worth"
+
+HEADINGS = {
+    "leaderboard": "Leaderboard",
+    "curves": "Curves",
+    "robustness": "Robustness",
+    "calibration": "Calibration",
+    "cost": "Cost",
+    "provenance": "Provenance",
+    "troubles": "Failures",
+}
+
+ABOUT = {
+    "leaderboard": "A method is asked whether it beats training the same encoder from scratch with the same labels, "
+    "judged on the same samples of the same patients. Differences are paired; their 95 % intervals, over test patients "
+    "and label seeds drawn anew, hold together for all such comparisons of a data set in a metric. Cells that differ "
+    f"in data or split are not compared. † fewer than {LEAST_SEEDS} seeds.",
+    "curves": "Label efficiency: what a method makes of more labels. Points carry their figures; a name in the legend brings out its "
+    "line.",
+    "robustness": "What is left of a metric under faults of recorders and annotators, from easy to hard.",
+    "calibration": "How far probabilities are from what is observed, as they are and after scalers that learn from "
+    "validation labels beyond the budget. Less is better.",
+    "cost": "What a cell took once its data were prepared.",
+    "provenance": "What sets a line apart from the others of its data set; on demand its whole configuration, and the "
+    "cells it is the mean of.",
+    "troubles": "Failed and interrupted work, and files that are no results.",
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +95,8 @@ def page(report: Report) -> str:
     metric_rules = "".join(f':root[data-metric="{metric}"] .m:not(.m-{metric}) {{ display: none }}\n'
                            for metric in METRICS)  # fmt: skip
     sections = "".join(
-        f'<section id="{name}"><h2>{heading}</h2><p class="quiet">{told}</p>{body}</section>'
-        for name, heading, told, body in _sections(report, numbers)
+        f'<section id="{name}"><h2>{HEADINGS[name]}</h2><p class="quiet">{ABOUT[name]}</p>{body}</section>'
+        for name, body in _sections(report, numbers)
     )
     return (
         f'<!doctype html>\n<html lang="en" data-metric="{report.metric}">\n<head>\n<meta charset="utf-8">\n'
@@ -95,9 +121,10 @@ def _top(report: Report) -> str:
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{count:,}</dd></div>" for name, count in facts.items())
     return (
-        f'<header class="top"><h1>{TITLE}</h1><p class="quiet">Encoders pretrained on ECG without labels, and what they '
-        "are worth with few: every figure is a mean over label seeds, judged on patients of the test split.</p>"
-        f'<button id="theme" class="theme" aria-label="light or dark">◐</button><dl class="facts">{listed}</dl></header>'
+        f'<header class="top"><h1>{TITLE}</h1><p class="quiet">Encoders pretrained on ECG, and what they are worth '
+        "with few labels: every figure is a mean over label seeds, judged on patients of the test split.</p>"
+        f'<button id="theme" class="theme" aria-label="light or dark">◐</button><dl class="facts">{listed}</dl>'
+        "</header>"
     )
 
 
@@ -114,56 +141,39 @@ def _choices(report: Report) -> str:
         )
         + "</select></label>"
         for name, label, options, chosen in (
-            ("board", "Data", boards, ""), ("budget", "Budget", sizes, ""), ("metric", "Metric", metrics, report.metric),
+            ("board", "Data", boards, ""),
+            ("budget", "Budget", sizes, ""),
+            ("metric", "Metric", metrics, report.metric),
         )
     )  # fmt: skip
     links = "".join(f'<a href="#{name}">{heading}</a>' for name, heading in HEADINGS.items())
     return f'<div class="choices"><div>{selects}<nav aria-label="sections">{links}</nav></div></div>'
 
 
-HEADINGS = {
-    "leaderboard": "Leaderboard",
-    "curves": "Curves",
-    "robustness": "Robustness",
-    "calibration": "Calibration",
-    "cost": "Cost",
-    "provenance": "Provenance",
-    "troubles": "Failures",
-}
-
-
-def _sections(report: Report, numbers: Numbers) -> list[tuple[str, str, str, str]]:
-    """Name, heading, a paragraph, and what follows it."""
-    every, count = report.every_line, len(report.every_line)
+def _sections(report: Report, numbers: Numbers) -> Iterator[tuple[str, str]]:
+    """Name and body of each section."""
+    every = report.every_line
     of_board = {id(board): number for number, board in enumerate(report.boards)}
     colour = {id(board): method_colours(_names(report, board)) for board in report.boards}
-    curves = "".join(efficiency(lines, number) for number, lines in enumerate(report.lines))
-    stresses = "".join(robustness(each, of_board[id(each.board)], colour[id(each.board)]) for each in report.stresses)
-    nothing = '<p class="empty">{}</p>'.format
-    ranked = leaderboard(every, numbers) if count else nothing("No evaluation is finished.")
-    return [
-        ("leaderboard", "Leaderboard",
-         "A method is asked whether it beats training the same encoder from scratch with the same labels, judged on the "
-         "same samples of the same patients. Differences are paired; their 95 % intervals, over test patients and label "
-         "seeds drawn anew, hold together for all such comparisons of a data set in a metric. Cells that differ in "
-         f"data or split are not compared. † fewer than {LEAST_SEEDS} seeds.", ranked),
-        ("curves", "Label efficiency", "What a method makes of more labels. Points carry their figures; a name in the "
-         "legend brings out its line.", f'<div class="charts">{curves}</div>' if curves else nothing("No data set with two budgets yet.")),
-        ("robustness", "Robustness", "What is left of a metric under faults of recorders and annotators, level by "
-         "level, from easy to hard.", f'<div class="charts">{stresses}</div>' if stresses else
-         nothing("No result with robustness=... yet.")),
-        ("calibration", "Calibration", "How far probabilities are from what is observed, as they are and after scalers "
-         "that learn from validation labels beyond the budget. Less is better.",
-         calibration_table(report.calibrations, numbers) if report.calibrations else
-         nothing("No result says how well it is calibrated.")),
-        ("cost", "Cost", "What a cell took once its data were prepared.",
-         cost_table(costs(every), numbers) if count else nothing("No evaluation is finished.")),
-        ("provenance", "Where each number comes from", "What sets a line apart from the others of its data set; its "
-         "whole configuration, its commit, the fingerprint of the samples, and the cells it is the mean of, on demand.",
-         "".join(provenance(lines, numbers) for lines in report.lines) or nothing("No evaluation is finished.")),
-        ("troubles", "What gave no number", "Failed and interrupted work, and files that are no results.",
-         troubles_list(report.troubles)),
-    ]  # fmt: skip
+    curves = (efficiency(lines, number) for number, lines in enumerate(report.lines))
+    stresses = (robustness(each, of_board[id(each.board)], colour[id(each.board)]) for each in report.stresses)
+    yield "leaderboard", leaderboard(every, numbers) if every else _nothing("No evaluation is finished.")
+    yield "curves", _charts(curves) or _nothing("No data set with two budgets yet.")
+    yield "robustness", _charts(stresses) or _nothing("No result of robustness=... yet.")
+    calibrated = calibration_table(report.calibrations, numbers) if report.calibrations else ""
+    yield "calibration", calibrated or _nothing("No result says how well it is calibrated.")
+    yield "cost", cost_table(costs(every), numbers) if every else _nothing("No evaluation is finished.")
+    yield "provenance", "".join(provenance(lines, numbers) for lines in report.lines)
+    yield "troubles", troubles_list(report.troubles)
+
+
+def _charts(figures: Iterable[str]) -> str:
+    drawn = "".join(figures)
+    return f'<div class="charts">{drawn}</div>' if drawn else ""
+
+
+def _nothing(why: str) -> str:
+    return f'<p class="empty">{why}</p>'
 
 
 def _names(report: Report, board: Board) -> set[str]:

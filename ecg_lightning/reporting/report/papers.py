@@ -18,8 +18,8 @@ DAGGER = "†"
 
 SPECIAL = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': "''", "[": "{[}", "]": "{]}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}",
 })  # fmt: skip
 """What LaTeX takes for a command, and brackets, which it takes for an option behind the end of a line."""
 
@@ -115,12 +115,10 @@ def latex(table: Table) -> str:
 
     header, rows = _written(table, show, escape_latex)
     body = "\n".join(" & ".join(row) + r" \\" for row in rows)
-    note = ". ".join(each[0].upper() + each[1:] for each in map(escape_latex, table.notes)).replace(
-        DAGGER, r"$\dagger$"
-    )
+    notes = [escape_latex(note[0].upper() + note[1:]).replace(DAGGER, r"$\dagger$") for note in table.notes]
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{escape_latex(table.title)}. {note}.}}\n"
+        f"\\caption{{{'. '.join([escape_latex(table.title), *notes])}.}}\n"
         f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n{' & '.join(header)} \\\\\n\\midrule\n{body}\n"
         "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )

@@ -57,11 +57,13 @@ def _row(line: Line, own: Settings, common: Settings, number: tuple[int, int]) -
     chips = [f"<code>{escape(f'{key}={value}')}</code>" for key, value in telling[:MOST_CHIPS]]
     rest = f" and {len(telling) - MOST_CHIPS} more" if len(telling) > MOST_CHIPS else ""
     cells = "\n".join(str(line.board.rows["cell"].iloc[member]) for member in line.members)
+    about = f"encoder {encoder['digest']} of commit {encoder.get('commit', 'unknown')}"
+    whole = f'data-shared="shared{number[1]}"><summary>whole configuration</summary>'
     return (
-        f'<tr id="p{number[0]}"{filtered(line, number[1])}><th scope="row">{escape(line.method)}<small>encoder {escape(str(encoder["digest"]))} of commit '
-        f"{escape(str(encoder.get('commit', 'unknown')))}</small></th>{budget_cell(line.budget)}"
-        f'<td class="chips">{"".join(chips)}{rest}<details data-shared="shared{number[1]}"><summary>whole configuration</summary>'
-        f"<pre>{escape(_written(differing))}</pre></details></td>"
+        f'<tr id="p{number[0]}"{filtered(line, number[1])}>'
+        f'<th scope="row">{escape(line.method)}<small>{escape(about)}</small></th>{budget_cell(line.budget)}'
+        f'<td class="chips">{"".join(chips)}{rest}'
+        f"<details {whole}<pre>{escape(_written(differing))}</pre></details></td>"
         f"<td>{_codes(result['commit'] for result in line.results)}</td>"
         f"<td>{_codes(result['data']['fingerprint'] for result in line.results)}"
         f"<small>{escape(line.board.split)}</small></td>"

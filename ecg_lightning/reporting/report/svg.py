@@ -145,8 +145,8 @@ def _series(place: int, series: Series, points: Sequence[tuple[str, float, Value
         for tick, at, value in points
     )
     return (
-        f'<g class="series" data-series="{place}" style="{colours(series.colour)}">{band}<path class="stem" d="{stems}"/>'
-        f'{dotted}<polyline class="line" points="{scaled}"/>{marks}</g>'
+        f'<g class="series" data-series="{place}" style="{colours(series.colour)}">{band}'
+        f'<path class="stem" d="{stems}"/>{dotted}<polyline class="line" points="{scaled}"/>{marks}</g>'
     )
 
 

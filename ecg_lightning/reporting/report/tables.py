@@ -77,8 +77,9 @@ def _named(line: Line, number: tuple[int, int]) -> str:
     encoder = line.first["encoder"]
     about = f"encoder {encoder['digest'][:8]}, pretrained on {encoder['pretrained_on']}"
     return (
-        f'<td class="data">{escape(line.board.name)}</td><th scope="row"><a href="#p{number[0]}">{escape(line.method)}</a>'
-        f'<small>{escape(about)}</small><small class="where">{escape(line.board.name)}</small></th>'
+        f'<td class="data">{escape(line.board.name)}</td><th scope="row">'
+        f'<a href="#p{number[0]}">{escape(line.method)}</a><small class="about">{escape(about)}</small>'
+        f'<small class="where">{escape(line.board.name)}</small></th>'
         f"{budget_cell(line.budget)}"
     )
 
@@ -131,8 +132,8 @@ def _calibrated(each: Calibration, numbers: Numbers, scales: dict[tuple[int, str
     seeds = max(value.seeds for value in each.values.values())
     kind, scaler = ("plain", "as they are") if each.scaler == UNSCALED else ("scaled", each.scaler)
     return (
-        f'<tr class="{kind}"{filtered(each.line, number[1])}>{_named(each.line, number)}<td>{escape(scaler)}</td>{cells}'
-        f'<td class="n"{sorted_by(float(seeds))}>{_seeds(seeds)}</td></tr>'
+        f'<tr class="{kind}"{filtered(each.line, number[1])}>{_named(each.line, number)}<td class="word">{escape(scaler)}</td>'
+        f'{cells}<td class="n"{sorted_by(float(seeds))}>{_seeds(seeds)}</td></tr>'
     )
 
 
@@ -142,9 +143,7 @@ def cost_table(found: Iterable[Cost], numbers: Numbers) -> str:
         *FIRST,
         Column("Seconds", "n", "median over the cells, learning and judging together"),
         Column("Slowest", "n", "the most seconds that a cell took"),
-        Column(
-            "Peak memory", "n", "the most that a process held that evaluated one of the cells, perhaps among others"
-        ),
+        Column("Peak memory", "n", "the most that a process held which evaluated one of the cells"),
         Column("Parameters", "n", "of the encoder"),
         Column("Device"),
         Column("Cells", "n"),

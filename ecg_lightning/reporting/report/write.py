@@ -63,6 +63,6 @@ def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8", errors="replace")
     written = [out / name for name in texts]
-    return (
-        written + write_figures(figures(report), out / "figures") + write_figures(cells(report.boards), out / "cells")
-    )
+    for name, table in {"figures": figures(report), "cells": cells(report.boards)}.items():
+        written += write_figures(table, out / name)
+    return written
