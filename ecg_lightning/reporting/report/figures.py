@@ -31,7 +31,8 @@ def figures(report: Report) -> pd.DataFrame:
     numbers = ("mean", "low", "high", "difference", "difference_low", "difference_high")
     kinds = dict.fromkeys(numbers, float) | {"seeds": "Int64"}
     words = [name for name in COLUMNS if name not in kinds]
-    return table.astype(kinds).fillna(dict.fromkeys(words, "")).astype(dict.fromkeys(words, str))
+    table[words] = table[words].astype(object).fillna("").astype(str)
+    return table.astype(kinds)
 
 
 def _leaderboard(lines: Sequence[Line]) -> Iterator[Row]:
@@ -98,7 +99,7 @@ def _cells(board: Board) -> Iterator[Row]:
             "pretrained_on": str(result["encoder"]["pretrained_on"]), "fingerprint": row["fingerprint"],
             "truth": row["truth"], "split": board.split, "commit": str(result["commit"]),
             "device": str(result["device"]), "seconds": float(result["seconds"]),
-            "peak_memory_mb": float(result["peak_memory_mb"]), "parameters": result["encoder"].get("parameters"),
+            "peak_memory_mb": float(result["peak_memory_mb"]), "parameters": float(result["encoder"].get("parameters", "nan")),
             "collapsed": bool(result["collapsed"]),
             **{name: None if value is None else float(value) for name, value in metrics.items()},
         }  # fmt: skip

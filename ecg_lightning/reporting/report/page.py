@@ -39,8 +39,8 @@ ABOUT = {
     "judged on the same samples of the same patients. Differences are paired; their 95 % intervals, over test patients "
     "and label seeds drawn anew, hold together for all such comparisons of a data set in a metric. Cells that differ "
     f"in data or split are not compared. † fewer than {LEAST_SEEDS} seeds.",
-    "curves": "Label efficiency: what a method makes of more labels. Points carry their figures; a name in the legend brings out its "
-    "line.",
+    "curves": "Label efficiency: what a method makes of more labels. Points carry their figures; a name in the legend "
+    "brings out its line.",
     "robustness": "What is left of a metric under faults of recorders and annotators, from easy to hard.",
     "calibration": "How far probabilities are from what is observed, as they are and after scalers that learn from "
     "validation labels beyond the budget. Less is better.",

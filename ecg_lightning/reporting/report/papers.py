@@ -101,7 +101,7 @@ def markdown(table: Table) -> str:
     def show(each: Entry | None) -> str:
         return "" if each is None else f"{f'**{each.text}**' if each.best else each.text} {each.marks}".rstrip()
 
-    return markdown_lines(*_written(table, show, _plain), _plain(table.title), table.notes)
+    return markdown_lines(*_written(table, show, _plain), _plain(table.title), list(map(_plain, table.notes)))
 
 
 def latex(table: Table) -> str:

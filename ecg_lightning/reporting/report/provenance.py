@@ -11,8 +11,19 @@ from ecg_lightning.reporting.report.settings import Settings, settings_of, share
 from ecg_lightning.reporting.report.tables import FIRST, Numbers
 from ecg_lightning.reporting.sweep import circumstances
 
-TOLD_ELSEWHERE = {"budget", "beside", "root", "tables", "cache_dir", "results_dir", "residency", "on_bad_record"}
-"""Parts of keys that another column tells, or that say where and how, not what; the whole configuration has them."""
+TOLD_ELSEWHERE = {
+    "data.seed",
+    "model_seed",
+    "budget",
+    "beside",
+    "root",
+    "tables",
+    "cache_dir",
+    "results_dir",
+    "residency",
+    "on_bad_record",
+}
+"""Keys and parts of keys that another one tells, or that say where and how, not what; all stand in the whole."""
 
 MOST_CHIPS = 14
 """As many settings in which a line differs are shown at once; all of them on demand."""
@@ -53,7 +64,7 @@ def _circumstances(lines: Sequence[Line]) -> str:
 
 def _row(line: Line, own: Settings, common: Settings, number: tuple[int, int]) -> str:
     encoder, differing = line.first["encoder"], {key: value for key, value in own.items() if key not in common}
-    telling = [(key, value) for key, value in differing.items() if not set(key.split(".")) & TOLD_ELSEWHERE]
+    telling = [(key, value) for key, value in differing.items() if not {key, *key.split(".")} & TOLD_ELSEWHERE]
     chips = [f"<code>{escape(f'{key}={value}')}</code>" for key, value in telling[:MOST_CHIPS]]
     rest = f" and {len(telling) - MOST_CHIPS} more" if len(telling) > MOST_CHIPS else ""
     cells = "\n".join(str(line.board.rows["cell"].iloc[member]) for member in line.members)

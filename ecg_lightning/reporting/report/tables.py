@@ -132,8 +132,8 @@ def _calibrated(each: Calibration, numbers: Numbers, scales: dict[tuple[int, str
     seeds = max(value.seeds for value in each.values.values())
     kind, scaler = ("plain", "as they are") if each.scaler == UNSCALED else ("scaled", each.scaler)
     return (
-        f'<tr class="{kind}"{filtered(each.line, number[1])}>{_named(each.line, number)}<td class="word">{escape(scaler)}</td>'
-        f'{cells}<td class="n"{sorted_by(float(seeds))}>{_seeds(seeds)}</td></tr>'
+        f'<tr class="{kind}"{filtered(each.line, number[1])}>{_named(each.line, number)}'
+        f'<td class="word">{escape(scaler)}</td>{cells}<td class="n"{sorted_by(float(seeds))}>{_seeds(seeds)}</td></tr>'
     )
 
 

@@ -17,7 +17,7 @@ HEADINGS = {
 }
 
 LONGEST = 400
-"""Characters of an error that are shown at once; of a traceback, its end."""
+"""Characters of an error that are shown at once, of its last line: that of a traceback says what happened."""
 
 
 def troubles_list(troubles: Sequence[Trouble]) -> str:
@@ -40,8 +40,8 @@ def _of_kind(heading: str, troubles: Sequence[Trouble]) -> str:
 
 def _reason(why: str, troubles: Sequence[Trouble]) -> str:
     places = "\n".join(f"{each.where}  {each.what}".rstrip() for each in troubles)
-    short = why.strip() if len(why) <= LONGEST else f"... {why.strip()[-LONGEST:]}"
-    whole = f"<pre>{escape(why)}</pre>" if len(why) > LONGEST else ""
+    short = why.strip().rpartition("\n")[2][:LONGEST]
+    whole = f"<pre>{escape(why)}</pre>" if short != why.strip() else ""
     count = troubles[0].where if len(troubles) == 1 else f"{len(troubles)} of them"
     return (
         f"<details{' open' if len(troubles) <= 3 else ''}><summary>{escape(short)}<br>{escape(count)}</summary>"
