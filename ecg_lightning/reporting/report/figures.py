@@ -18,6 +18,8 @@ from ecg_lightning.reporting.report.page import Report
 COLUMNS = ("part", "data", "method", "encoder", "budget", "condition", "level", "figure", "mean", "low", "high",
            "seeds", "verdict", "difference", "difference_low", "difference_high", "rival")  # fmt: skip
 
+UNDEFINED = float("nan")
+
 Row = dict[str, Any]
 
 
@@ -99,9 +101,10 @@ def _cells(board: Board) -> Iterator[Row]:
             "pretrained_on": str(result["encoder"]["pretrained_on"]), "fingerprint": row["fingerprint"],
             "truth": row["truth"], "split": board.split, "commit": str(result["commit"]),
             "device": str(result["device"]), "seconds": float(result["seconds"]),
-            "peak_memory_mb": float(result["peak_memory_mb"]), "parameters": float(result["encoder"].get("parameters", "nan")),
+            "peak_memory_mb": float(result["peak_memory_mb"]),
+            "parameters": float(result["encoder"].get("parameters", UNDEFINED)),
             "collapsed": bool(result["collapsed"]),
-            **{name: None if value is None else float(value) for name, value in metrics.items()},
+            **{name: UNDEFINED if value is None else float(value) for name, value in metrics.items()},
         }  # fmt: skip
 
 
