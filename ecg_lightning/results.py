@@ -164,11 +164,25 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
 def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a file, or those of some names that it has."""
     try:
-        with zipfile.ZipFile(BytesIO(path.read_bytes())) as file:
-            members = {name.removesuffix(".npy"): name for name in file.namelist()}
-            return {name: _array(file.read(at)) for name, at in members.items() if names is None or name in names}
+        content = path.read_bytes()
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
+        return {name: _array(_unpacked(content, each)) for name, each in members.items() if not names or name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not readable ({error}); delete its folder and evaluate again") from error
+
+
+def _unpacked(content: bytes, member: zipfile.ZipInfo) -> bytes:
+    """One member of an archive in memory, in half the time that `ZipFile.read` takes for so small a one."""
+    name, extra = (
+        int.from_bytes(content[member.header_offset + at : member.header_offset + at + 2], "little") for at in (26, 28)
+    )
+    begin = member.header_offset + 30 + name + extra
+    packed = content[begin : begin + member.compress_size]
+    found = zlib.decompress(packed, -zlib.MAX_WBITS) if member.compress_type == zipfile.ZIP_DEFLATED else packed
+    if zlib.crc32(found) != member.CRC:
+        raise zipfile.BadZipFile(f"{member.filename} is damaged")
+    return found
 
 
 def _array(content: bytes) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,34 @@ def test_broken_files_failed_cells_and_jobs_are_listed_and_stop_nothing(runs, tm
                  "run the same command again", "jobs/3/job.json", "linear-10-s0"):  # fmt: skip
         assert said in section, said
     assert "jobs/2" not in section
+
+
+def damaged(content: Any) -> Iterator[Any]:
+    """A whole result with each of its parts, at any depth, missing or of another kind."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            rest = {other: each for other, each in content.items() if other != key}
+            yield rest
+            yield from ({**rest, key: each} for each in (None, "odd", [], {}, -1.5, [[]], {"odd": 0}))
+            yield from ({**rest, key: each} for each in damaged(value))
+    elif isinstance(content, list) and content:
+        yield from ([each, *content[1:]] for each in damaged(content[0]))
+
+
+def test_whatever_a_result_lacks_the_others_are_told(tmp_path):
+    levels = [{"level": 1, "metrics": {name: metric(0.5) for name in MACRO}}]
+    stress = {"name": "leads", "axis": "leads", "applies_to": "test", "levels": levels, "twin": "gone"}
+    whole = content("linear", 0.5, "10", 0, robustness=stress)
+    whole["config"]["robustness"] = {"name": "leads"}
+    for number, each in enumerate(damaged(whole)):
+        (tmp_path / f"runs/beats/{number}").mkdir(parents=True)
+        text = json.dumps({"schema": "ecg_lightning.result/2", **each})
+        (tmp_path / f"runs/beats/{number}/{FILENAME}").write_text(text)
+    write_cells(tmp_path / "runs/good", "linear", 0.5 + NOISE)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    report = make_report([tmp_path / "runs"])
+    assert [len(line.members) for line in report.every_line if line.board.name == "good"] == [6]
+    assert sum(trouble.kind == "unreadable" for trouble in report.troubles) > number / 2
 
 
 def test_nothing_at_all_is_told_with_what_to_run(tmp_path):

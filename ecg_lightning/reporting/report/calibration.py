@@ -7,12 +7,9 @@ from typing import NamedTuple
 
 from ecg_lightning.evaluation.intervals import seed_interval
 from ecg_lightning.reporting.report.leaderboard import Line, Value
-
-MEASURES = {"ece": "ECE", "classwise_ece": "classwise ECE", "brier": "Brier score", "nll": "log-loss"}
-"""How the page calls what `evaluation.calibration.measure` gives; of each, less is better."""
+from ecg_lightning.reporting.report.shape import MEASURES, NOT_SCALERS
 
 UNSCALED = "none"
-NOT_SCALERS = ("labels_used",)
 
 
 class Calibration(NamedTuple):

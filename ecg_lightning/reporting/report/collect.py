@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 from ecg_lightning.errors import UserError
 from ecg_lightning.job import JOBS, RECORD, JobRecord, record_of
-from ecg_lightning.reporting.tables import METRICS, budget_order, method_name
+from ecg_lightning.reporting.report.shape import check
 from ecg_lightning.results import FILENAME, read_result
 
 Cells = list[tuple[Path, dict[str, Any]]]
 """The folder of each cell, and its result."""
 
 Kind = Literal["failed cell", "failed job", "interrupted job", "running job", "unreadable", "left out"]
-
-NEEDED = ("protocol", "budget", "seed", "model_seed", "classes", "multi_label", "config", "encoder", "split", "leakage",
-          "data", "truth", "metrics", "collapsed", "seconds", "peak_memory_mb", "device", "commit")  # fmt: skip
-"""What every finished result says."""
 
 REPEATED = ("baselines",)
 """What a result repeats of other cells that have one of their own."""
@@ -95,47 +90,24 @@ def _add_cell(folder: Path, found: Collected) -> None:
     try:
         result = read_result(folder)
         assert result is not None
-        if result["status"] == "failed":
-            found.troubles.append(Trouble("failed cell", str(folder), _asked(result), str(result["error"])))
+        if result.get("status") == "failed":
+            found.troubles.append(Trouble("failed cell", str(folder), _asked(result), str(result.get("error", "it does not say why"))))
             return
         check(result)
     except UserError as error:
         where = str(folder / FILENAME)
         found.troubles.append(Trouble("unreadable", where, "", str(error).removeprefix(f"{where}: ")))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
-        why = f"no whole result ({type(error).__name__}: {error}); delete it and run again"
+        why = f"no whole result ({error}); delete it and run again"
         found.troubles.append(Trouble("unreadable", str(folder / FILENAME), "", why))
     else:
         found.done.append((folder, {key: value for key, value in result.items() if key not in REPEATED}))
 
 
-def check(result: Mapping[str, Any]) -> None:
-    """That a finished result says what every page of it needs.
-
-    Raises:
-        ValueError: a key is missing, or a value is no number. Where whole parts are of another kind, other errors.
-    """
-    missing = [key for key in NEEDED if key not in result]
-    if missing:
-        raise ValueError(f"without {', '.join(missing)}")
-    _ = budget_order(result["budget"]), method_name(result), dict(result["config"]["protocol"]["method"])
-    _ = dict(result["config"].get("data", {})), sorted(result["config"].get("calibration", []))
-    _ = result["encoder"]["digest"][:6], result["data"]["fingerprint"][:6], result["truth"][:6], hash(result["split"])
-    _ = dict(result["leakage"]), result["data"]["test_examples"], result["data"]["test_patients"]
-    _ = float(result["seconds"]), float(result["peak_memory_mb"]), hash(result["seed"]), "\0".join(result["classes"])
-    values = [result["metrics"][name]["value"] for name in METRICS]
-    values += [level["metrics"][name]["value"] for level in result.get("robustness", {}).get("levels", ())
-               for name in METRICS]  # fmt: skip
-    for value in values:
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{value} is no finite number")
-
-
 def _asked(result: Mapping[str, Any]) -> str:
     data = result.get("config", {}).get("data", {}).get("name", "")
-    return (
-        f"{result.get('protocol', '?')} on {data}, budget {result.get('budget', '?')}, seed {result.get('seed', '?')}"
-    )
+    protocol, budget, seed = (result.get(key, "?") for key in ("protocol", "budget", "seed"))
+    return f"{protocol} on {data}, budget {budget}, seed {seed}"
 
 
 def _add_job(path: Path, found: Collected) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ecg_lightning.reporting.comparison import LEAST_SEEDS
-from ecg_lightning.reporting.report.calibration import MEASURES, UNSCALED, Calibration
+from ecg_lightning.reporting.report.calibration import UNSCALED, Calibration
 from ecg_lightning.reporting.report.cost import Cost
 from ecg_lightning.reporting.report.leaderboard import (
     BASELINE,
@@ -31,6 +31,7 @@ from ecg_lightning.reporting.report.markup import (
     sortable,
     sorted_by,
 )
+from ecg_lightning.reporting.report.shape import MEASURES
 from ecg_lightning.reporting.tables import METRICS
 
 LOOKS = {BEATS: ("beats", "▲"), LOSES: ("loses", "▼"), EQUAL: ("equal", "≈"), FEW: ("unasked few", "·"),
