@@ -91,7 +91,9 @@ def _add_cell(folder: Path, found: Collected) -> None:
         result = read_result(folder)
         assert result is not None
         if result.get("status") == "failed":
-            found.troubles.append(Trouble("failed cell", str(folder), _asked(result), str(result.get("error", "it does not say why"))))
+            found.troubles.append(
+                Trouble("failed cell", str(folder), _asked(result), str(result.get("error", "it does not say why")))
+            )
             return
         check(result)
     except UserError as error:

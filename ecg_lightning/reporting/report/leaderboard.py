@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ecg_lightning.errors import UserError
 from ecg_lightning.evaluation.intervals import seed_interval
-from ecg_lightning.reporting.comparison import Resampled, Row, compare_methods
+from ecg_lightning.reporting.comparison import Resampled, Row, compare_methods, records
 from ecg_lightning.reporting.report.boards import Board
 from ecg_lightning.reporting.report.collect import Trouble
 from ecg_lightning.reporting.tables import METRICS, budget_order
@@ -160,7 +160,7 @@ def _verdicts(board: Board) -> tuple[dict[str, dict[tuple[str, str], Verdict]], 
 
 
 def _verdicts_in(rows: pd.DataFrame, root: Path, metric: str, resampled: Resampled) -> dict[tuple[str, str], Verdict]:
-    heads = rows.dropna(subset=[metric]).drop_duplicates(["method", "budget"]).astype(object).to_dict("records")
+    heads = records(rows.dropna(subset=[metric]).drop_duplicates(["method", "budget"]))
     means = rows.groupby(["method", "budget"])[metric].mean().to_dict()
     compared: dict[tuple[str, str], list[Row]] = {}
     for row in compare_methods(rows, root, metric, own_scratch, resampled).to_dict("records"):
