@@ -6,7 +6,7 @@ DEMO := runs/demo
 DATA := data/synthetic
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-data test test-slow test-damage test-kill check format bench clean
+.PHONY: help install demo demo-data report test test-slow test-damage test-kill check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ demo-data: $(INSTALLED)  ## write the embedded 12-lead data set
 demo: demo-data  ## pretrain on the embedded data set and show what it is worth with 10-100 labels
 	ECG_DATA_ROOT=data $(BIN)/python train.py +experiment=demo run_dir=$(DEMO)
 	ECG_DATA_ROOT=data $(BIN)/python evaluate.py +sweep=demo checkpoint=$(DEMO)/encoder.pt
+
+report: $(INSTALLED)  ## one page of every result below runs/, with tables for papers and all figures beside it
+	$(BIN)/python -m ecg_lightning.reporting runs
 
 test: check  ## lint, types and the whole test suite, a process for each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not damage and not kill'
@@ -57,6 +60,8 @@ bench: $(INSTALLED)  ## the benchmarks, each a ratio within one run
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/fewshot.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/parallel.py
 
 clean:  ## remove .venv, caches, runs and generated data
 	rm -rf .venv cache runs $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -43,6 +43,7 @@ def about_encoder(checkpoint: EncoderCheckpoint) -> dict[str, Any]:
         "learned": checkpoint.training["learned"],
         "commit": checkpoint.training["commit"],
         "spec": checkpoint.encoder.spec.to_dict(),
+        "parameters": sum(weight.numel() for weight in checkpoint.encoder.parameters()),
     }
 
 

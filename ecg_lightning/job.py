@@ -106,7 +106,7 @@ class JobNote:
     """
 
     def __init__(self, job: Job) -> None:
-        self.job, self.before = job, _read(job.folder / RECORD)
+        self.job, self.before = job, _readable(job.folder / RECORD)
         now = time.time()
         self.record = JobRecord(job.command, job.number, job.words, "running", now, None, now, socket.gethostname(),
                                 os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"))  # fmt: skip
@@ -142,16 +142,28 @@ def records(sweep: Path) -> Iterator[JobRecord]:
         sweep: its folder.
     """
     for path in sorted(sweep.glob(f"{JOBS}/*/{RECORD}"), key=lambda path: int(path.parent.name)):
-        record = _read(path)
+        record = _readable(path)
         if record is not None:
             yield record
 
 
-def _read(path: Path) -> JobRecord | None:
+def record_of(path: Path) -> JobRecord:
+    """What is noted of one job.
+
+    Args:
+        path: its `job.json`.
+
+    Raises:
+        OSError, ValueError, TypeError, KeyError: there is none, or it is no such note.
+    """
+    content = json.loads(path.read_text())
+    return JobRecord(**{**content, "words": tuple(content["words"])})
+
+
+def _readable(path: Path) -> JobRecord | None:
     """None where there is none, or one of another version."""
     try:
-        content = json.loads(path.read_text())
-        return JobRecord(**{**content, "words": tuple(content["words"])})
+        return record_of(path)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

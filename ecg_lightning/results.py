@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,15 +111,13 @@ def read_predictions(folder: Path) -> Predictions:
     return Predictions(content.pop("probability"), content)
 
 
-def read_resampled(folder: Path, metric: str) -> NDArray[np.floating[Any]]:
-    """(R,) one metric of a cell in every resample; empty where none was drawn, or the predictions were deleted.
+def read_resampled(folder: Path, metrics: Collection[str]) -> dict[str, NDArray[np.floating[Any]]]:
+    """(R,) metrics of a cell in every resample; none where none was drawn, or the predictions were deleted.
 
     Raises:
         UserError: the file is damaged.
     """
-    if not (folder / PREDICTIONS).exists():
-        return np.empty(0)
-    return _load(folder / PREDICTIONS, [metric]).get(metric, np.empty(0))
+    return _load(folder / PREDICTIONS, metrics) if (folder / PREDICTIONS).exists() else {}
 
 
 def write_calibrated(folder: Path, probability: Mapping[str, NDArray[np.floating[Any]]]) -> None:
@@ -158,7 +159,40 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
 def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a file, or those of some names that it has."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if names is None or name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        content = path.read_bytes()
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
+        return {name: _array(_unpacked(content, each)) for name, each in members.items() if not names or name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not readable ({error}); delete its folder and evaluate again") from error
+
+
+def _unpacked(content: bytes, member: zipfile.ZipInfo) -> bytes:
+    """One member of an archive in memory, in half the time that `ZipFile.read` takes for so small a one."""
+    name, extra = (
+        int.from_bytes(content[member.header_offset + at : member.header_offset + at + 2], "little") for at in (26, 28)
+    )
+    begin = member.header_offset + 30 + name + extra
+    packed = content[begin : begin + member.compress_size]
+    found = zlib.decompress(packed, -zlib.MAX_WBITS) if member.compress_type == zipfile.ZIP_DEFLATED else packed
+    if zlib.crc32(found) != member.CRC:
+        raise zipfile.BadZipFile(f"{member.filename} is damaged")
+    return found
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """What a `.npy` file holds; thousands of files have the same header, which takes longer to parse than to read."""
+    begin = 10 + int.from_bytes(content[8:10], "little")
+    shape, in_columns, dtype = _header(content[:begin])
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return np.frombuffer(content, dtype, offset=begin).reshape(shape, order="F" if in_columns else "C").copy("K")
+
+
+@lru_cache(maxsize=256)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns follow one another, and type."""
+    file = BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("written by another version of NumPy's format")
+    return np.lib.format.read_array_header_1_0(file)

@@ -52,7 +52,7 @@ PACKAGE, CONF = PROJECT / "ecg_lightning", PROJECT / "conf"
 FILES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {
     PACKAGE / "data" / "doctor.py",
-    *(PACKAGE / "reporting" / f"{name}.py" for name in ("dashboard", "gallery", "pictures")),
+    *(PACKAGE / "reporting" / f"{name}.py" for name in ("__main__", "dashboard", "gallery", "pictures")),
 }
 """Command lines that lie beside what they are about; wherever their file is, they are on the floor of `cli`."""
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,19 @@ def seed_interval(values: Sequence[float] | NDArray[np.floating]) -> tuple[float
     Raises:
         ValueError: there is no value, or one is not finite.
     """
-    from scipy.stats import t
-
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise ValueError(f"values={values.tolist()} must be finite numbers, one for each seed")
     mean = float(values.mean())
     if values.size == 1:
         return mean, None, None
-    half = float(t.ppf(0.975, df=values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    half = float(_quantile(values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
     return mean, mean - half, mean + half
+
+
+@cache
+def _quantile(degrees: int) -> float:
+    """Student's t beyond which 2.5 % lie; a report asks for few of them ten thousand times."""
+    from scipy.special import stdtrit  # which `scipy.stats.t.ppf` is, without half a second of imports
+
+    return float(stdtrit(degrees, 0.975))

@@ -61,7 +61,7 @@ def summarise_stresses(found: Cells, folder: Path, metric: str) -> list[Path]:
         The pictures.
     """
     pictures = []
-    for name, curve in _curves(found, folder, metric).items():
+    for name, curve in stress_curves(found, folder, metric).items():
         shown = METRIC_NAMES.get(metric, metric.replace("_", " "))
         title = f"{shown} on {folder.name}, {labels_of(curve.budget)}: {curve.stress['name']}"
         axis = curve.stress["axis"] + SUFFERS[curve.stress["applies_to"]]
@@ -83,7 +83,7 @@ def table(curve: Curve) -> tuple[list[str], list[list[str]]]:
     return ["method", *curve.levels], lines
 
 
-def _curves(found: Cells, folder: Path, metric: str) -> dict[str, Curve]:
+def stress_curves(found: Cells, folder: Path, metric: str) -> dict[str, Curve]:
     """By the name of their files; cells of stresses that are called alike and are not share none."""
     groups: dict[tuple[str, str], list[tuple[Path, Mapping[str, Any]]]] = {}
     for path, result in found:
