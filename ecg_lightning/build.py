@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from ecg_lightning.arguments import check_arguments
 from ecg_lightning.errors import UserError
 from ecg_lightning.members import member_configs
+from ecg_lightning.quiet import quieten
 
 if TYPE_CHECKING:  # what is built is imported when it is built: a wrong number is told before torch is there
     from lightning import Callback, Trainer
@@ -197,6 +198,7 @@ def build_trainer(
 
     from ecg_lightning.checkpoint_io import WholeCheckpoints
 
+    quieten()  # once more: what Lightning says twice, it says since it was imported
     bar = [TQDMProgressBar()] if config.enable_progress_bar else []  # as all other bars here; Lightning's own is rich's
     trainer: Trainer = _make(
         "trainer",

@@ -77,6 +77,9 @@ class MidEpoch(Callback):
     SECONDS = 600.0
     """Between two: what a killed run has to repeat at most."""
 
+    LOOK_EVERY = 20
+    """Batches: processes that train together have to agree on the time, which takes longer than to look at it."""
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{LAST}{SUFFIX}"
         self._written = time.monotonic()
@@ -93,7 +96,8 @@ class MidEpoch(Callback):
     ) -> None:
         """Write one when it is time, after a step of the optimiser that is not the epoch's last."""
         done = batch_idx + 1
-        if done % trainer.accumulate_grad_batches or done >= trainer.num_training_batches or _batches(trainer) is None:
+        is_step = done % trainer.accumulate_grad_batches == 0 and done < trainer.num_training_batches
+        if not is_step or done % (self.LOOK_EVERY if trainer.world_size > 1 else 1) or _batches(trainer) is None:
             return
         if trainer.strategy.broadcast(time.monotonic() - self._written >= self.SECONDS):
             trainer.save_checkpoint(self.path)

@@ -10,6 +10,7 @@ QUIET = (
     r".*Checkpoint directory .* exists and is not empty.*",  # a continued run's own
     r".*your dataloader is not resumable.*",  # its sampler is, see callbacks.MidEpoch
     r".*isinstance\(treespec, LeafSpec\).*",
+    r".*torch\.distributed\.nn\.functional\..* is deprecated.*",  # what replaces it is private, or has no gradient
     r".*in eval mode at the start of training.*",  # an encoder that stays as it is while its head learns
     r".*when logging on epoch level in distributed setting.*",  # what is logged is already of all processes
 )

@@ -21,6 +21,7 @@ from ecg_lightning.data.windows import Batch, Batches, Draw, RawBatch, to_signal
 from ecg_lightning.encoders.base import Encoder
 from ecg_lightning.evaluation.cell import Cell
 from ecg_lightning.evaluation.condition import CLEAN
+from ecg_lightning.quiet import quieten
 from ecg_lightning.readout import Head, classification_loss, classification_probability, read_out
 
 
@@ -78,6 +79,7 @@ class Network(LightningModule):
             course: what is trained, and how.
         """
         self.course, self.condition = course, cell.condition
+        quieten()
         trainer = Trainer(
             max_steps=course.steps,
             max_epochs=-1,
