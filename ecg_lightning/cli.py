@@ -13,7 +13,7 @@ from ecg_lightning.choices import CONF
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import in_one_line, is_mendable, told
 from ecg_lightning.help import gave_help
-from ecg_lightning.interrupts import Stopped, stop_on_signals
+from ecg_lightning.interrupts import Stopped, stopping_on_signals
 from ecg_lightning.job import LOG, Job, JobNote, sweep_job
 from ecg_lightning.launch import let_the_first_speak
 from ecg_lightning.quiet import quieten
@@ -73,9 +73,9 @@ def command_line(main: Callable[[], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing messages of its own kind
     # Python's parser takes no further words after an option that stands between them.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
-    stop_on_signals()
     try:
-        main()
+        with stopping_on_signals():
+            main()
     except Stopped as stop:
         print(f"{stop.signal.name}: what is finished is kept; the same command does the rest", file=sys.stderr)
         raise

@@ -21,14 +21,22 @@ class Stopped(SystemExit):
         self.signal = signal.Signals(number)
 
 
-def stop_on_signals() -> None:
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
     """Let signals raise `Stopped` in the main thread, wherever it is, so that what is open is closed.
 
     Where somebody else, a launcher of jobs, has a handler of his own, that one stays.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _stop)
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in asked}
+    ours = [number for number in asked if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in ours:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -98,7 +98,9 @@ class Truth(NamedTuple):
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:
     """Write what a cell said beside its result; before it, for a result says that the cell is done."""
-    _save(folder / PREDICTIONS, probability=predictions.probability.astype(np.float32), **predictions.resampled)
+    probability = predictions.probability.astype(np.float32)
+    # Packed they are a fifth smaller, and thousands of them take twice as long to read.
+    _save(folder / PREDICTIONS, {"probability": probability, **predictions.resampled}, packed=False)
 
 
 def read_predictions(folder: Path) -> Predictions:
@@ -123,7 +125,7 @@ def read_resampled(folder: Path, metrics: Collection[str]) -> dict[str, NDArray[
 def write_calibrated(folder: Path, probability: Mapping[str, NDArray[np.floating[Any]]]) -> None:
     """Write what scalers made of a cell's predictions, (M, C) each by scaler, if there are any."""
     if probability:
-        _save(folder / CALIBRATED, **{name: each.astype(np.float32) for name, each in probability.items()})
+        _save(folder / CALIBRATED, {name: each.astype(np.float32) for name, each in probability.items()})
 
 
 def read_calibrated(folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -139,7 +141,7 @@ def write_truth(folder: Path, digest: str, truth: Truth) -> None:
     """Write once, for all cells of a folder, what they are judged by."""
     path = folder / f"truth-{digest}.npz"
     if not path.exists():
-        _save(path, **truth._asdict())
+        _save(path, truth._asdict())
 
 
 def read_truth(folder: Path, digest: str) -> Truth:
@@ -151,9 +153,9 @@ def read_truth(folder: Path, digest: str) -> Truth:
     return Truth(**_load(folder / f"truth-{digest}.npz"))
 
 
-def _save(path: Path, **arrays: NDArray[Any]) -> None:
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]], *, packed: bool = True) -> None:
     with replacing(path) as partial:
-        np.savez_compressed(partial, allow_pickle=False, **arrays)
+        (np.savez_compressed if packed else np.savez)(partial, allow_pickle=False, **arrays)
 
 
 def _load(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:

@@ -128,7 +128,8 @@ def test_validation_is_that_of_one_process_to_the_last_digits(pair: Path, words:
 
 
 def test_a_run_leaves_what_a_run_of_one_process_leaves(pair: Path) -> None:
-    assert {path.name for path in pair.iterdir()} == {"config.yaml", "checkpoints", "csv", "encoder.pt"}
+    shown = {path.name for path in pair.glob("[!.]*")}
+    assert shown == {"config.yaml", "checkpoints", "csv", "encoder.pt"}
     assert [path.name for path in (pair / "csv").iterdir()] == ["version_0"]
     rows = (pair / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
     steps = [row.split(",")[rows[0].split(",").index("step")] for row in rows[1:] if "val" not in row]
@@ -138,6 +139,7 @@ def test_a_run_leaves_what_a_run_of_one_process_leaves(pair: Path) -> None:
 # --- torchrun and SLURM -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 def test_a_killed_run_continues_under_torchrun_to_the_weights_of_one_of_slurm(words: Words, tmp_path: Path) -> None:
     command = words("mae", *MASKED, "trainer=ddp", "trainer.accelerator=cpu")
     pair, killed, elsewhere = [*command, "trainer.devices=2", "run_dir=killed"], tmp_path / "killed", tmp_path / "whole"

@@ -18,7 +18,7 @@ YAMLS = sorted(CONF.rglob("*.yaml"))
 
 GROUPS = {
     "train": ["data", "encoder", "augment", "optimizer", "trainer", "logger", "objective", "experiment"],
-    "evaluate": ["data", "budget", "protocol", "robustness", "label_map"],
+    "evaluate": ["data", "budget", "protocol", "robustness", "label_map", "logger"],
     "adopt": ["encoder"],
     "doctor": ["data"],
     "gallery": ["data"],

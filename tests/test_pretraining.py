@@ -178,7 +178,7 @@ def test_a_directory_with_another_run_is_refused_by_the_keys_that_differ(finishe
     before = (finished_run / "config.yaml").read_text()
     with pytest.raises(UserError, match=r"another data\.seed, objective\.mask_ratio, .*, seed; .*another run_dir"):
         train(finished_run, "seed=1", "objective.mask_ratio=0.9", "optimizer.lr=0.1")
-    elsewhere = train(finished_run, "logger=wandb", "cache_dir=elsewhere")
+    elsewhere = train(finished_run, "logger=wandb", "logger.wandb.offline=true", "cache_dir=elsewhere")
     assert elsewhere == finished_run / "encoder.pt", "who logs and where the cache lies is no other run"
     assert (finished_run / "config.yaml").read_text() == before
 

@@ -197,7 +197,16 @@ def test_broken_files_failed_cells_and_jobs_are_listed_and_stop_nothing(runs, tm
         (runs / "broken" / name / FILENAME).write_text(text)
     write_result(runs / "failed", {"status": "failed", "error": "UserError: only 7 labels are there"})
     (runs / "mae/evaluations/beats/linear-10-s0" / PREDICTIONS).write_bytes(b"PK nothing")
-    job = {"words": ["objective=mae"], "began": 1.0, "ended": None, "host": socket.gethostname(), "process": 2**22 + 1}
+    job = {
+        "words": ["objective=mae"],
+        "command": "train",
+        "began": 1.0,
+        "ended": None,
+        "noted": 1.0,
+        "devices": None,
+        "host": socket.gethostname(),
+        "process": 2**22 + 1,
+    }
     for number, more in enumerate([{"status": "failed", "error": "no GPU left"}, {"status": "running"},
                                    {"status": "done"}]):  # fmt: skip
         (runs / f"sweeps/train/jobs/{number}").mkdir(parents=True)

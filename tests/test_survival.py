@@ -28,7 +28,7 @@ from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.errors import UserError
 from ecg_lightning.faults import told
 from ecg_lightning.files import LEFT_BEHIND, alone_in, replacing
-from ecg_lightning.interrupts import Stopped, interrupts_held, stop_on_signals
+from ecg_lightning.interrupts import Stopped, interrupts_held, stopping_on_signals
 from ecg_lightning.job import records
 from ecg_lightning.metrics_log import MetricsLog
 from ecg_lightning.objectives.base import Objective
@@ -91,39 +91,30 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
 # Signals.
 
 
-@pytest.fixture
-def handlers() -> Any:
-    """Signal handlers, put back afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_a_process_with_the_code_that_shells_know(number: signal.Signals) -> None:
-    stop_on_signals()
-    with pytest.raises(Stopped) as caught:
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as caught, stopping_on_signals():
         os.kill(os.getpid(), number)
         time.sleep(1)
     assert (caught.value.code, caught.value.signal) == (128 + number, number)
+    assert signal.getsignal(number) is before
 
 
-@pytest.mark.usefixtures("handlers")
 def test_a_held_signal_comes_as_the_one_that_it_is() -> None:
-    stop_on_signals()
-    with pytest.raises(Stopped) as caught, interrupts_held():
+    with pytest.raises(Stopped) as caught, stopping_on_signals(), interrupts_held():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.code == 143
 
 
-@pytest.mark.usefixtures("handlers")
 def test_a_launchers_own_handler_stays() -> None:
     came: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
-    stop_on_signals()
-    os.kill(os.getpid(), signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        with stopping_on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert came == [signal.SIGTERM]
 
 

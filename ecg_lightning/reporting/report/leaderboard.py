@@ -88,6 +88,10 @@ class Line:
         return [dict(self.board.results[member]) for member in self.members]
 
 
+COMPARED = ("method", "budget", "seed", "protocol", "kind", "pretrained", "encoder", "fingerprint", "truth", "cell")
+"""Columns that say what is compared with what; a table of all is long in the making."""
+
+
 class ForgivingResampled(Resampled):
     """Resamples, of which none are taken from a damaged file; that is noted."""
 
@@ -159,7 +163,10 @@ def _verdicts(board: Board) -> tuple[dict[str, dict[tuple[str, str], Verdict]], 
     return found, list(resampled.troubles.values())
 
 
-def _verdicts_in(rows: pd.DataFrame, root: Path, metric: str, resampled: Resampled) -> dict[tuple[str, str], Verdict]:
+def _verdicts_in(
+    all_rows: pd.DataFrame, root: Path, metric: str, resampled: Resampled
+) -> dict[tuple[str, str], Verdict]:
+    rows = all_rows[[*COMPARED, metric]]
     heads = records(rows.dropna(subset=[metric]).drop_duplicates(["method", "budget"]))
     means = rows.groupby(["method", "budget"])[metric].mean().to_dict()
     compared: dict[tuple[str, str], list[Row]] = {}
