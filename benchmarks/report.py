@@ -74,7 +74,7 @@ def results(found: list[dict[str, Any]]) -> Iterator[tuple[Path, int, dict[str, 
         of, scaled = found[number], protocol in PROTOCOLS[:5]
         calibration = {"labels_used": 0, "none": of["calibration"]}
         digest = blake2b(bytes([encoder]), digest_size=8).hexdigest()
-        config = {**asked[data, protocol], "budget": {"total": budget}, "seed": seed, "model_seed": seed,
+        config = {**asked[data, protocol], "beside": [], "budget": {"total": budget}, "seed": seed, "model_seed": seed,
                   "checkpoint": f"runs/mae{encoder}/encoder.pt"}  # fmt: skip
         yield Path(f"mae{encoder}/evaluations/{DATA[data]}/{protocol}-{budget}-s{seed}-{place:08x}"), number, {
             "status": "done", "protocol": protocol, "budget": budget, "seed": seed, "model_seed": seed,

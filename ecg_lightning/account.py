@@ -27,7 +27,7 @@ def identity(config: DictConfig, data: ECGDataModule) -> dict[str, Any]:
         "model_seed": config.model_seed,
         "classes": list(data.classes),
         "multi_label": data.multi_label,
-        "config": plain(config),
+        "config": {key: value for key, value in plain(config).items() if key != "beside"},  # a menu
     }
 
 

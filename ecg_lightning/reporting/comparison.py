@@ -97,8 +97,9 @@ def compare_methods(
 
 def records(rows: pd.DataFrame) -> list[Row]:
     """A mapping for each row; `DataFrame.to_dict` takes ten times as long."""
-    columns = [rows[name].tolist() for name in rows]
-    return [dict(zip(rows, values, strict=True)) for values in zip(*columns, strict=True)]
+    names = rows.columns.tolist()
+    columns = [rows[name].tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def verdict(outcome: Outcome) -> str:

@@ -119,7 +119,7 @@ def write_figures(table: pd.DataFrame, path: Path) -> list[Path]:
         What was written.
     """
     with replacing(path.with_suffix(".csv")) as partial:
-        table.to_csv(partial, index=False)
+        table.astype(object).to_csv(partial, index=False)  # columns of words are slow to go through
     if find_spec("pyarrow") is None:
         return [path.with_suffix(".csv")]
     with replacing(path.with_suffix(".parquet")) as partial:

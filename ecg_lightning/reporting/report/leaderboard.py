@@ -159,7 +159,8 @@ def own_scratch(ours: Row, theirs: Row) -> bool:
 def _verdicts(board: Board) -> tuple[dict[str, dict[tuple[str, str], Verdict]], list[Trouble]]:
     """By metric, then by method and budget."""
     resampled = ForgivingResampled(board.root, METRICS)
-    found = {metric: _verdicts_in(board.rows, board.root, metric, resampled) for metric in METRICS}
+    table = board.rows.astype(dict.fromkeys(COMPARED, object))  # columns of words are slow to go through
+    found = {metric: _verdicts_in(table, board.root, metric, resampled) for metric in METRICS}
     return found, list(resampled.troubles.values())
 
 

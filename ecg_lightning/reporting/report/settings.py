@@ -16,9 +16,10 @@ Settings = dict[str, str]
 
 def settings_of(line: Line) -> Settings:
     """The configuration of all cells of a line."""
-    values: dict[str, dict[str, None]] = {}
-    for result in line.results:
-        for key, value in _flat(result["config"]):
+    first, *others = (result["config"] for result in line.results)
+    values = {key: {value: None} for key, value in _flat(first)}
+    for other in others:
+        for key, value in _flat({part: own for part, own in other.items() if own != first.get(part)}):
             values.setdefault(key, {})[value] = None
     return {key: _several(list(of)) for key, of in values.items()}
 
