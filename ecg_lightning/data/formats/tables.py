@@ -205,7 +205,7 @@ class ParquetFile(TableFile):
 
     def _open(self) -> Any:
         try:
-            from pyarrow import parquet  # type: ignore[import-untyped]
+            from pyarrow import parquet
         except ImportError:
             raise Fault("needs pyarrow; install it with: pip install 'ecg_lightning[parquet]'") from None
         return parquet.ParquetFile(self.path)
