@@ -39,7 +39,7 @@ test-damage: $(INSTALLED)  ## read 20,000 damaged files
 	$(BIN)/python -m pytest -m damage
 
 test-kill: $(INSTALLED)  ## kill trainings and sweeps at random moments and let them end
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kill -s tests/test_kill.py tests/test_ddp.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kill -s
 
 check: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ecg_lightning.job import Job, JobNote, records
+from ecg_lightning.encoders.checkpoint import read_checkpoint
+from ecg_lightning.job import Job, JobNote, JobRecord, records
 from ecg_lightning.sweeps.grid import first_of, grid_of
 from ecg_lightning.sweeps.history import Past, expected_seconds, history, in_words
 from ecg_lightning.sweeps.parallel import jobs_at_once
@@ -321,3 +323,51 @@ def test_what_ray_is_asked_for(name: str, gpus: float, address: str | None, tmp_
     assert ray.started["address"] == address
     memory = ray.started["object_store_memory"]
     assert (memory is None) == (address is not None), "a cluster that runs refuses to be told"
+
+
+def test_a_search_goes_by_the_validation_patients_and_finds_its_trials_again(
+    command: Command, tiny: Tiny, tmp_path: Path
+) -> None:
+    asked = ["+sweep=search", *tiny("synthetic"), "trainer.max_epochs=1", "hydra.sweeper.n_trials=2"]
+    searched = command("train.py", *asked)
+    assert searched.returncode == 0, searched.stderr
+    assert "2 done, 0 running, 0 failed, 0 left" in searched.stderr
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    told: Any = OmegaConf.load(sweep / "optimization_results.yaml")
+    encoders = [Path(str(each.made)) for each in records(sweep)]
+    figures = [read_checkpoint(tmp_path / path).training["metrics"]["val/probe_auroc"] for path in encoders]
+    assert len(set(encoders)) == 2 and told.best_value == max(figures)
+
+    written = {path: (tmp_path / path).stat().st_mtime_ns for path in encoders}
+    again = command("train.py", *asked)
+    assert again.returncode == 0 and again.stderr.count("this run is finished") == 2, again.stderr
+    assert {path: (tmp_path / path).stat().st_mtime_ns for path in encoders} == written
+
+
+@pytest.mark.kill
+def test_a_worker_of_ray_that_dies_is_replaced_and_its_job_goes_on(tiny: Tiny, tmp_path: Path) -> None:
+    words = [*tiny("synthetic"), "trainer.max_epochs=40", "seed=0,1", "hydra/launcher=ray_cpu"]
+    line = [sys.executable, str(PROJECT / "train.py"), "-m", *words]
+    with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as sweep:
+        victim = wait_for_a_worker(tmp_path)
+        os.kill(victim.process, signal.SIGKILL)
+        told = sweep.communicate(timeout=250)[1]
+    assert sweep.returncode == 0 and "2 done, 0 running, 0 failed, 0 left" in told, told
+    noted = list(records(next((tmp_path / "runs" / "sweeps").iterdir())))
+    assert noted[victim.number].process != victim.process
+    log = (tmp_path / "runs" / "sweeps").glob(f"*/jobs/{victim.number}/job.log").__next__().read_text()
+    assert log.count("MAE on synthetic") == 2 and log.count("continuing from") == 1
+
+
+def wait_for_a_worker(folder: Path) -> JobRecord:
+    """A job that runs and has a checkpoint to go on from."""
+    for _ in range(1200):
+        sweeps = list((folder / "runs" / "sweeps").glob("*"))
+        running = [each for sweep in sweeps for each in records(sweep) if each.is_alive]
+        begun = {f"seed={OmegaConf.load(path.parent.parent / 'config.yaml').seed}"
+                 for path in folder.glob("runs/mae-synthetic/*/checkpoints/last.ckpt")}  # fmt: skip
+        for each in running:
+            if begun & set(each.words):
+                return each
+        time.sleep(0.1)
+    raise AssertionError("no job ever ran")
