@@ -25,7 +25,7 @@ from omegaconf import OmegaConf
 from ecg_lightning.encoders.checkpoint import read_checkpoint
 from ecg_lightning.job import Job, JobNote, JobRecord, records
 from ecg_lightning.sweeps.grid import first_of, grid_of
-from ecg_lightning.sweeps.history import Past, expected_seconds, history, in_words
+from ecg_lightning.sweeps.history import Guess, Past, guess, history, in_words, said, total
 from ecg_lightning.sweeps.parallel import jobs_at_once
 from ecg_lightning.sweeps.progress import line, state_of
 from ecg_lightning.words import expand_pattern, name_sweep
@@ -127,18 +127,20 @@ def test_the_time_of_a_job_is_that_of_the_most_alike() -> None:
             Past("evaluate", frozenset({"protocol=linear", "budget=100"}), 4.0),
             Past("evaluate", frozenset({"protocol=scratch", "budget=10"}), 60.0),
             Past("train", frozenset({"protocol=scratch", "budget=25"}), 999.0)]  # fmt: skip
-    assert expected_seconds("evaluate", ["protocol=linear", "budget=10", "seed=3"], past) == 2.0
-    assert expected_seconds("evaluate", ["protocol=linear", "budget=25"], past) == 3.0
-    assert expected_seconds("evaluate", ["protocol=scratch", "budget=25"], past) == 60.0
-    assert expected_seconds("adopt", [], past) is None
-    assert [in_words(seconds) for seconds in (3, 89, 90, 3600, 36000, 200000)] == [
-        "3 s",
-        "89 s",
-        "1.5 min",
-        "60 min",
-        "10 h",
-        "2.3 d",
-    ]
+    assert guess("evaluate", ["protocol=linear", "budget=10", "seed=3"], past) == (2.0, True)
+    assert guess("evaluate", ["protocol=linear", "budget=25"], past) == (3.0, True)
+    assert guess("evaluate", ["protocol=scratch", "budget=100"], past) == (60.0, True), "not the linear probe's"
+    assert guess("evaluate", ["protocol=finetune", "budget=100"], past) == (4.0, False)
+    assert guess("adopt", [], past) is None
+    unsure, sure = Guess(3.0, False), Guess(5.0, True)
+    assert total([unsure, sure], 2) == (4.0, False) and total([sure, sure], 2) == (5.0, True)
+    assert total([None, sure], 1) is None
+    assert (said(unsure), said(sure)) == ("perhaps 3 s", "about 5 s")
+
+
+def test_a_length_of_time_is_said_as_one_says_it() -> None:
+    words = {3: "3 s", 89: "89 s", 90: "1.5 min", 3600: "60 min", 36000: "10 h", 200000: "2.3 d"}
+    assert {seconds: in_words(seconds) for seconds in words} == words
 
 
 def test_the_line_counts_this_start_and_estimates_the_rest(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_the_line_counts_this_start_and_estimates_the_rest(tmp_path: Path) -> No
     state = state_of(sweep, "evaluate", grid, 2, since, [])
     assert (state.done, state.running, state.failed, state.left) == (1, 1, 1, 2)
     took = next(past.seconds for past in history(tmp_path) if past.seconds > 0.05)
-    assert state.seconds == pytest.approx(3 * took / 2, abs=0.05), "three to come, two at once"
+    assert state.time is not None and state.time.sure
+    assert state.time.seconds == pytest.approx(3 * took / 2, abs=0.05), "three to come, two at once"
     assert line("few", state).startswith("few: 1 done, 1 running, 1 failed, 2 left; about 0 s to go")
     unknown = state_of(tmp_path / "other", "train", grid, 1, since, history(tmp_path))
     assert line("other", unknown) == "other: 0 done, 0 running, 0 failed, 5 left"

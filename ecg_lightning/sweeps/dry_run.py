@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from ecg_lightning.choices import CONF
 from ecg_lightning.job import records
 from ecg_lightning.sweeps.grid import Grid, first_of, grid_of
-from ecg_lightning.sweeps.history import expected_seconds, history, in_words
+from ecg_lightning.sweeps.history import guess, history, said, total
 from ecg_lightning.sweeps.parallel import jobs_at_once
 
 
@@ -56,13 +56,13 @@ def _counted(name: str, grid: Grid, left: int, hydra: DictConfig) -> str:
 
 
 def _time(command: str, jobs: Sequence[tuple[str, ...]], sweep: Path, at_once: int | None) -> str:
-    before = history(sweep.parent)
-    seconds = [expected_seconds(command, words, before) for words in jobs]
-    known = [each for each in seconds if each is not None]
     if not jobs:
         return "nothing is left to do"
-    if len(known) < len(jobs):
+    before = history(sweep.parent)
+    time = total([guess(command, words, before) for words in jobs], min(len(jobs), at_once or 1))
+    if time is None:
         one = f"; time one: python {command}.py -m {' '.join(jobs[0])}" if jobs[0] else ""
         return f"no such job has been timed here yet{one}"
-    told = f"about {in_words(sum(known) / min(len(jobs), at_once or 1))} in all, by {len(before)} earlier jobs"
+    unsure = "" if time.sure else ", some of them of another kind"
+    told = f"{said(time)} in all, by {len(before)} earlier jobs{unsure}"
     return told if at_once is not None else f"{told}, one after the other"

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from ecg_lightning.job import JobRecord, records
 
+KIND = ("protocol=", "objective=", "encoder=")
+"""Beginnings of words that change the time most."""
+
 
 class Past(NamedTuple):
     """A job that is done.
@@ -39,8 +42,20 @@ def pasts(noted: Iterable[JobRecord]) -> list[Past]:
             if each.status == "done" and each.ended is not None]  # fmt: skip
 
 
-def expected_seconds(command: str, words: Iterable[str], before: Sequence[Past]) -> float | None:
-    """What a job takes: the median of those that have most words in common with it.
+class Guess(NamedTuple):
+    """What a job may take.
+
+    Attributes:
+        seconds: a median.
+        sure: whether it is that of jobs of the same protocol, objective and encoder.
+    """
+
+    seconds: float
+    sure: bool
+
+
+def guess(command: str, words: Iterable[str], before: Sequence[Past]) -> Guess | None:
+    """What a job takes: the median of those that have most words in common with it, of its own kind if there are any.
 
     Args:
         command: `train` or `evaluate`.
@@ -50,15 +65,29 @@ def expected_seconds(command: str, words: Iterable[str], before: Sequence[Past])
     Returns:
         None where no job of the command is known.
     """
-    about, best, alike = _about(words), -1, list[float]()
-    for past in before:
-        if past.command == command:
-            common = len(about & past.words)
-            if common > best:
-                best, alike = common, []
-            if common == best:
-                alike.append(past.seconds)
-    return median(alike) if alike else None
+    about = _about(words)
+    kind = frozenset(word for word in about if word.startswith(KIND))
+    known = [past for past in before if past.command == command]
+    own = [past for past in known if kind <= past.words]
+    if not known:
+        return None
+    likeness = [len(about & past.words) for past in own or known]
+    alike = [past.seconds for past, like in zip(own or known, likeness, strict=True) if like == max(likeness)]
+    return Guess(median(alike), bool(own))
+
+
+def total(guesses: Iterable[Guess | None], at_once: int) -> Guess | None:
+    """What several jobs take together; None where nothing is known of one of them."""
+    each = list(guesses)
+    known = [one for one in each if one is not None]
+    if len(known) < len(each):
+        return None
+    return Guess(sum(one.seconds for one in known) / at_once, all(one.sure for one in known))
+
+
+def said(time: Guess) -> str:
+    """`about 3.5 min`, or `perhaps 3.5 min` where no such jobs were timed."""
+    return f"{'about' if time.sure else 'perhaps'} {in_words(time.seconds)}"
 
 
 def in_words(seconds: float) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ecg_lightning.job import records
+from ecg_lightning.job import JobRecord, records
 from ecg_lightning.sweeps.grid import Grid
-from ecg_lightning.sweeps.history import Past, expected_seconds, in_words, pasts
+from ecg_lightning.sweeps.history import Guess, Past, guess, pasts, said, total
 
 
 class State(NamedTuple):
@@ -20,7 +21,7 @@ class State(NamedTuple):
     running: int
     failed: int
     left: int
-    seconds: float | None
+    time: Guess | None
 
 
 def state_of(sweep: Path, command: str, grid: Grid, at_once: int | None, since: float, before: list[Past]) -> State:
@@ -42,10 +43,14 @@ def state_of(sweep: Path, command: str, grid: Grid, at_once: int | None, since: 
     left = grid.size - done - failed - len(alive)
     known, ended = [*before, *pasts(noted)], {each.number for each in fresh if each.status != "running"}
     to_come = [grid.jobs[n] if grid.jobs else () for n in range(grid.size) if n not in ended]
-    seconds = [expected_seconds(command, words, known) for words in to_come]
-    spent = sum(time.time() - each.began for each in alive)
-    total = None if None in seconds else max(0.0, sum(each for each in seconds if each is not None) - spent)
-    return State(done, len(alive), failed, left, None if total is None else total / (at_once or max(1, len(alive))))
+    time_to_come = total([guess(command, words, known) for words in to_come], at_once or max(1, len(alive)))
+    return State(done, len(alive), failed, left, time_to_come and _less(time_to_come, alive, at_once))
+
+
+def _less(time_to_come: Guess, alive: Sequence[JobRecord], at_once: int | None) -> Guess:
+    """Without what the running jobs have spent already."""
+    spent = sum(time.time() - each.began for each in alive) / (at_once or max(1, len(alive)))
+    return time_to_come._replace(seconds=max(0.0, time_to_come.seconds - spent))
 
 
 def line(name: str, state: State) -> str:
@@ -53,7 +58,7 @@ def line(name: str, state: State) -> str:
     told = f"{name}: {state.done} done, {state.running} running, {state.failed} failed, {state.left} left"
     if state.left + state.running == 0:
         return told
-    return told if state.seconds is None else f"{told}; about {in_words(state.seconds)} to go"
+    return told if state.time is None else f"{told}; {said(state.time)} to go"
 
 
 class ProgressLine(threading.Thread):
