@@ -219,19 +219,16 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in folder.rglob("result.json")}
 
 
-def test_two_workers_of_ray_do_what_one_process_does(
-    command: Command, tiny: Tiny, finished_run: Path, tmp_path: Path
-) -> None:
-    """Each job has a core, a GPU and a thread to itself; one that fails does not end the others."""
+@pytest.fixture
+def sweep(tiny: Tiny, finished_run: Path) -> list[str]:
+    """Words of a sweep over two seeds of few-shot cells, but for the protocol and the budget."""
     where = [word for word in tiny("synthetic") if word.startswith(("data", "cache_dir"))]
-    asked = [
-        "-m",
-        *where,
-        f"checkpoint={finished_run / 'encoder.pt'}",
-        "resamples=20",
-        "protocol=random_encoder",
-        "seed=0,1",
-    ]
+    return ["-m", *where, f"checkpoint={finished_run / 'encoder.pt'}", "resamples=20", "seed=0,1"]
+
+
+def test_two_workers_of_ray_do_what_one_process_does(command: Command, sweep: list[str], tmp_path: Path) -> None:
+    """Each job has a core, a GPU and a thread to itself; one that fails does not end the others."""
+    asked = [*sweep, "protocol=random_encoder"]
     there = ["+hydra.launcher.ray.init.num_gpus=2", "+hydra.launcher.ray.init.num_cpus=2"]
     gpus = ["hydra/launcher=ray_gpu_share", "hydra.launcher.ray.remote.num_gpus=1", *there]
     side_by_side = command("evaluate.py", *asked, "budget=10,100", f"results_dir={tmp_path / 'ray'}", *gpus)
@@ -242,7 +239,7 @@ def test_two_workers_of_ray_do_what_one_process_does(
     assert [each.status for each in noted] == ["done", "failed", "done", "failed"]
     assert {each.devices for each in noted} == {"0", "1"}, "each job sees one device"
     assert len({each.process for each in noted}) == 2
-    assert "accuracy" in (tmp_path / "runs" / "sweeps").glob("*/jobs/0/job.log").__next__().read_text()
+    assert "accuracy" in next((tmp_path / "runs" / "sweeps").glob("*/jobs/0/job.log")).read_text()
 
     alone = command("evaluate.py", *asked, "budget=10", f"results_dir={tmp_path / 'alone'}")
     assert alone.returncode == 0, alone.stderr
@@ -256,21 +253,11 @@ def test_two_workers_of_ray_do_what_one_process_does(
         )
 
 
-def test_slurm_is_asked_for_a_gpu_and_cores_for_each_job(
-    command: Command, tiny: Tiny, finished_run: Path, tmp_path: Path
-) -> None:
-    where = [word for word in tiny("synthetic") if word.startswith(("data", "cache_dir"))]
-    asked = [
-        "-m",
-        *where,
-        f"checkpoint={finished_run / 'encoder.pt'}",
-        "resamples=20",
-        "protocol=classical",
-        "budget=10",
-    ]
+def test_slurm_is_asked_for_a_gpu_and_cores_for_each_job(command: Command, sweep: list[str], tmp_path: Path) -> None:
+    asked = [*sweep, "protocol=classical", "budget=10"]
     slurm = ["hydra/launcher=slurm", "hydra.launcher.partition=gpus", "hydra.launcher.array_parallelism=2"]
     path = slurm_stand_in.install(tmp_path / "bin")
-    ended = command("evaluate.py", *asked, "seed=0,1", f"results_dir={tmp_path / 'out'}", *slurm, PATH=path)
+    ended = command("evaluate.py", *asked, f"results_dir={tmp_path / 'out'}", *slurm, PATH=path)
     assert ended.returncode == 0, ended.stderr
     assert "2 done, 0 running, 0 failed, 0 left" in ended.stderr
     wanted = {"gpus-per-node": "1", "cpus-per-task": "4", "mem": "32GB", "time": "720", "partition": "gpus",
@@ -358,7 +345,7 @@ def test_a_worker_of_ray_that_dies_is_replaced_and_its_job_goes_on(tiny: Tiny, t
     assert sweep.returncode == 0 and "2 done, 0 running, 0 failed, 0 left" in told, told
     noted = list(records(next((tmp_path / "runs" / "sweeps").iterdir())))
     assert noted[victim.number].process != victim.process
-    log = (tmp_path / "runs" / "sweeps").glob(f"*/jobs/{victim.number}/job.log").__next__().read_text()
+    log = next((tmp_path / "runs" / "sweeps").glob(f"*/jobs/{victim.number}/job.log")).read_text()
     assert log.count("MAE on synthetic") == 2 and log.count("continuing from") == 1
 
 
